@@ -17,8 +17,16 @@ export const problemKinds = {
   conflict: { status: 409, title: 'The state does not allow this', retryable: false },
   'too-large': { status: 413, title: 'The request is too large', retryable: false },
   'uri-too-long': { status: 414, title: 'The URL is too long', retryable: false },
-  'unsupported-media-type': { status: 415, title: 'This content type or encoding is not accepted', retryable: false },
-  'key-reused': { status: 422, title: 'This idempotency key was used with another request', retryable: false },
+  'unsupported-media-type': {
+    status: 415,
+    title: 'This content type or encoding is not accepted',
+    retryable: false,
+  },
+  'key-reused': {
+    status: 422,
+    title: 'This idempotency key was used with another request',
+    retryable: false,
+  },
   'headers-too-large': { status: 431, title: 'The header fields are too large', retryable: false },
   'destination-refused': { status: 422, title: 'This destination is not allowed', retryable: false },
   internal: { status: 500, title: 'Something failed on our side', retryable: true },
@@ -83,11 +91,19 @@ export interface ProblemData {
 export function toProblemData(error: unknown): ProblemData {
   const problem = asProblem(error);
   const { retryAfterSeconds } = problem.extras;
-  return { kind: problem.kind, detail: problem.message, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
+  return {
+    kind: problem.kind,
+    detail: problem.message,
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  };
 }
 
 export function fromProblemData(data: ProblemData): Problem {
-  return new Problem(data.kind, data.detail, data.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: data.retryAfterSeconds });
+  return new Problem(
+    data.kind,
+    data.detail,
+    data.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: data.retryAfterSeconds },
+  );
 }
 
 /** Any thrown value as a Problem; what is not one already becomes `internal` with the original as cause. */

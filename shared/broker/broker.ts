@@ -1,0 +1,61 @@
+/** The contract of one SET's RabbitMQ. Nobody outside this room sees amqplib. */
+import type { InboundMessage, OutboundMessage } from '../message/amqp-message.ts';
+import type { Topology } from '../topology/plan.ts';
+
+/**
+ * What became of a publish. `unknown` is everything between: nack, timeout, dead channel, blocked connection. It may
+ * or may not have been taken, so the resend carries the same id.
+ */
+export type PublishOutcome = 'confirmed' | 'unroutable' | 'unknown';
+
+export type BrokerState = 'connected' | 'blocked' | 'disconnected';
+
+export interface Consumption {
+  /** Resolves when the consumption ended for another reason than `stop` (queue deleted, channel or connection lost). */
+  readonly ended: Promise<void>;
+  /**
+   * Stops cleanly: no new messages, waits until every message in flight is acked or requeued, then closes the channel.
+   * @param graceMs what is not finished by then is left to the broker, which hands it out again
+   */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** A message handed to a consumer. Exactly one of `ack` and `requeue` is called, once; both are safe after a channel death. */
+export interface InboundDelivery {
+  readonly message: InboundMessage;
+  ack(): void;
+  requeue(): void;
+}
+
+export interface ConsumeOptions {
+  readonly queue: string;
+  /** Messages handed out and not yet acked (basic.qos), 1–65535. */
+  readonly prefetch: number;
+  readonly onMessage: (delivery: InboundDelivery) => void;
+}
+
+export interface Broker {
+  readonly state: BrokerState;
+  /** Called on every change of state; the returned function unsubscribes. */
+  onState(listener: (state: BrokerState) => void): () => void;
+  /**
+   * Publishes persistent, mandatory messages with pipelined confirms on one channel. Never rejects for a broker's
+   * failure: each message has its outcome, in the order given. A basic.return arrives before the ack, so
+   * confirmed = ack and no return (RabbitMQ: Consumer Acknowledgements and Publisher Confirms).
+   */
+  publish(
+    messages: readonly OutboundMessage[],
+    options: { readonly timeoutMs: number },
+  ): Promise<readonly PublishOutcome[]>;
+  /**
+   * Publishes without waiting for confirms; resolves when the frames are handed to the socket (waiting for `drain`
+   * when its buffer is full). Flushed by `close`.
+   * @throws Problem `broker-unavailable` when there is no usable channel or the connection is blocked
+   */
+  publishFast(messages: readonly OutboundMessage[]): Promise<void>;
+  /** Declares exchanges, queues and bindings, on a channel of its own; idempotent; remembered and declared again after a reconnect. */
+  provision(topology: Topology): Promise<void>;
+  consume(options: ConsumeOptions): Promise<Consumption>;
+  /** Stops consumptions, flushes publishes, closes channels, then connections. Safe to call twice. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,39 @@
+/**
+ * The contract of the courier: it carries a slice of deliveries to their webhooks and brings back what happened. On
+ * Node a local function; on Cloudflare a call of the worker's own RPC entrypoint, because one invocation may have only
+ * six connections waiting.
+ */
+import type { Message } from '../message/message.ts';
+import type { DeliveryFormat, Endpoint } from '../subscriptions/subscription.ts';
+
+/** One delivery to make: everything the courier needs, plain data that survives a structured clone. */
+export interface Dispatch {
+  readonly message: Message;
+  readonly subscription: string;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  readonly endpoint: Endpoint;
+  readonly format: DeliveryFormat;
+  readonly secrets: readonly string[];
+  readonly timeoutMs: number;
+}
+
+/** What a webhook's answer means for the delivery. */
+export type Verdict = 'done' | 'retry' | 'dead' | 'disable';
+
+export interface Answer {
+  readonly verdict: Verdict;
+  /** HTTP status, or null when there was no answer. */
+  readonly status: number | null;
+  readonly error: string | null;
+  /** From `Retry-After`, clamped. */
+  readonly retryAfterMs?: number;
+  readonly durationMs: number;
+}
+
+export interface Courier {
+  /** How many dispatches one call should carry. */
+  readonly sliceSize: number;
+  /** One answer per dispatch, in order. Never rejects for what a webhook does; a rejection means the courier itself failed and nothing is known. */
+  carry(slice: readonly Dispatch[]): Promise<readonly Answer[]>;
+}

@@ -1,0 +1,116 @@
+/**
+ * Ids are UUIDv7 (RFC 9562 §5.7) made where they are needed, without asking anyone:
+ *
+ *     48 bits  Unix milliseconds
+ *      4 bits  version (7)
+ *     12 bits  SET number (0–4095): the SET the message was offered to first
+ *      2 bits  variant
+ *      6 bits  database shard (0–63) inside that SET
+ *     56 bits  random
+ *
+ * Their text form is a prefix and 26 characters of Crockford base32 in lower case (the TypeID form), so an id says
+ * what it names, sorts by time, and tells any edge where to look first. Ids are ordered by the clock of the edge that
+ * made them, not by commit: never page by id alone.
+ */
+import { Problem } from './problem.ts';
+
+declare const brand: unique symbol;
+export type MessageId = `msg_${string}` & { readonly [brand]: 'message' };
+
+export interface Origin {
+  /** Number of the SET the message was offered to first, 0–4095. */
+  readonly setNumber: number;
+  /** Index of the database inside that SET, 0–63. */
+  readonly shard: number;
+}
+
+export const maxSetNumber = 4095;
+export const maxShard = 63;
+
+const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
+const digitOf = new Int8Array(128).fill(-1);
+for (const [value, character] of [...alphabet].entries()) digitOf[character.charCodeAt(0)] = value;
+
+/**
+ * A new message id.
+ * @example mintMessageId({ setNumber: 1, shard: 0 }, Date.now(), crypto.getRandomValues(new Uint8Array(7)))
+ */
+export function mintMessageId(
+  origin: Origin,
+  nowMs: number,
+  random: Uint8Array = crypto.getRandomValues(new Uint8Array(7)),
+): MessageId {
+  const bytes = new Uint8Array(16);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, Math.floor(nowMs / 2 ** 32));
+  view.setUint32(2, nowMs % 2 ** 32);
+  view.setUint16(6, 0x7000 | origin.setNumber);
+  bytes[8] = 0x80 | origin.shard;
+  bytes.set(random.subarray(0, 7), 9);
+  return `msg_${encode(bytes)}` as MessageId;
+}
+
+/** The id as a message id, or a 404: a malformed id names nothing. */
+export function parseMessageId(text: string): MessageId {
+  if (!/^msg_[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text)) {
+    throw new Problem(
+      'not-found',
+      'There is no message with this id. Ids look like msg_01h455vb4pex5vsknk084sn02q.',
+    );
+  }
+  return text as MessageId;
+}
+
+/** Where a message was offered first. */
+export function originOf(id: MessageId): Origin {
+  const bytes = decode(id.slice(4));
+  return { setNumber: ((bytes[6] ?? 0) & 0x0f) * 256 + (bytes[7] ?? 0), shard: (bytes[8] ?? 0) & 0x3f };
+}
+
+/** When the id was made, in Unix milliseconds by the clock of the edge that made it. */
+export function mintedAtMs(id: MessageId): number {
+  const view = new DataView(decode(id.slice(4)).buffer);
+  return view.getUint16(0) * 2 ** 32 + view.getUint32(2);
+}
+
+/** The form databases keep: `0190a1b2-…`. */
+export function toUuid(id: MessageId): string {
+  const hex = Buffer.from(decode(id.slice(4))).toString('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+export function fromUuid(uuid: string): MessageId {
+  return `msg_${encode(Buffer.from(uuid.replaceAll('-', ''), 'hex'))}` as MessageId;
+}
+
+/** 128 bits as 26 digits of 5 bits, the first of them holding 3 bits. */
+function encode(bytes: Uint8Array): string {
+  let text = '';
+  let buffer = 0;
+  let bits = 2; // 130 bits are written: two leading zero bits fill up the first digit
+  for (const byte of bytes) {
+    buffer = ((buffer << 8) | byte) & 0xffff;
+    bits += 8;
+    while (bits >= 5) {
+      bits -= 5;
+      text += alphabet[(buffer >> bits) & 31];
+    }
+  }
+  return text;
+}
+
+function decode(text: string): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(16);
+  let buffer = 0;
+  let bits = -2;
+  let index = 0;
+  for (let position = 0; position < text.length; position++) {
+    buffer = ((buffer << 5) | (digitOf[text.charCodeAt(position)] ?? 0)) & 0xffff;
+    bits += 5;
+    if (bits >= 8) {
+      bits -= 8;
+      bytes[index++] = (buffer >> bits) & 255;
+    }
+  }
+  return bytes;
+}

@@ -1,0 +1,40 @@
+/** How a topic hands messages to its subscriptions: RabbitMQ's exchange types. */
+export type TopicType = 'fanout' | 'direct' | 'topic';
+
+/** Rules that may choose a SET, in the order a topic applies them. */
+export type RouteRule = 'explicit' | 'pin' | 'key' | 'nearest' | 'center';
+
+export interface Topic {
+  readonly name: string;
+  readonly owner: string;
+  readonly type: TopicType;
+  /** `center`: never leaves the center SETs. */
+  readonly scope: 'anywhere' | 'center';
+  readonly rules: readonly RouteRule[];
+}
+
+/** Where deliveries go: an https URL, or a webhook function of this deployment by name. */
+export type Endpoint = { readonly url: string } | { readonly function: string };
+
+/** How a message looks on the wire to the consumer. */
+export type DeliveryFormat = 'raw' | 'cloudevents-binary' | 'cloudevents-structured';
+
+/** A consumer group of a topic: each gets every message (that its bindings match). */
+export interface Subscription {
+  readonly name: string;
+  readonly owner: string;
+  readonly topic: string;
+  readonly endpoint: Endpoint;
+  /** Binding keys against the tag; `*` one word, `#` zero or more words; ignored by fanout topics. */
+  readonly bindings: readonly string[];
+  readonly format: DeliveryFormat;
+  /** Deliveries under way at once, per SET host. */
+  readonly concurrency: number;
+  /** Total time of one webhook call, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Waits before each retry, in milliseconds; after the last one the delivery is dead. */
+  readonly retryDelaysMs: readonly number[];
+  /** Signing secrets (`whsec_…`), the newest first; several during a rotation. Never logged. */
+  readonly secrets: readonly string[];
+  readonly status: 'active' | 'paused' | 'disabled';
+}
