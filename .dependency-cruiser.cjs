@@ -13,7 +13,7 @@ const floors = [
   ['machines', '^shared/(broker|store|topology|idempotency)/|^shared/webhook/request[.]ts'],
   [
     'contracts',
-    '^shared/(broker/broker|store/store|idempotency/guard|agenda/agenda|delivery/courier|sets/set-link)[.]ts$',
+    '^shared/(broker/broker|store/store|idempotency/guard|idempotency/publish-ledger|publish/publisher|agenda/agenda|delivery/courier|sets/set-link)[.]ts$',
   ],
   ['model', '^shared/(message|subscriptions|sets|webhook|topology/(names|plan))'],
   ['ground', '^shared/[^/]+[.]ts$'],
@@ -28,7 +28,7 @@ const exclusive = (name) => {
   return { path: pattern[name], pathNot: before.map((other) => pattern[other]) };
 };
 pattern.model =
-  '^shared/(message|subscriptions)/|^shared/sets/(?!set-link)|^shared/webhook/(?!request)|^shared/topology/(names|plan)[.]ts$';
+  '^shared/(message|subscriptions|catalog)/|^shared/sets/(?!set-link)|^shared/webhook/(?!request)|^shared/topology/(names|plan)[.]ts$';
 const forbidden = floors.slice(1).map(([name], index) => ({
   name: `${name}-know-nothing-above`,
   severity: 'error',

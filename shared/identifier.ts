@@ -12,6 +12,7 @@
  * what it names, sorts by time, and tells any edge where to look first. Ids are ordered by the clock of the edge that
  * made them, not by commit: never page by id alone.
  */
+import { Buffer } from 'node:buffer';
 import { Problem } from './problem.ts';
 
 declare const brand: unique symbol;
@@ -29,7 +30,7 @@ export const maxShard = 63;
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
 const digitOf = new Int8Array(128).fill(-1);
-for (const [value, character] of [...alphabet].entries()) digitOf[character.charCodeAt(0)] = value;
+for (let value = 0; value < alphabet.length; value++) digitOf[alphabet.charCodeAt(value)] = value;
 
 /**
  * A new message id.

@@ -5,6 +5,7 @@
 import type { MessageId } from '../identifier.ts';
 import type { MessageState, DeliveryState } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
+import type { Sample } from '../telemetry.ts';
 
 /** One message offered to a SET. */
 export interface Offer {
@@ -75,8 +76,8 @@ export interface SetStatus {
   readonly database: 'up' | 'down';
   /** Messages stored whose confirm is outstanding in this host. */
   readonly unconfirmed: number;
-  /** Prometheus exposition of this host's metrics, in prom-client's JSON form. */
-  readonly metrics: readonly unknown[];
+  /** This host's metrics. */
+  readonly metrics: readonly Sample[];
 }
 
 export interface SetLink {

@@ -1,0 +1,21 @@
+/** What the doors need, married by a shell. */
+import type { CatalogSource } from '../shared/catalog/catalog.ts';
+import type { Clock } from '../shared/clock.ts';
+import type { Publisher } from '../shared/publish/publisher.ts';
+import type { Platform } from '../shared/sets/place.ts';
+import type { SetLink } from '../shared/sets/set-link.ts';
+import type { Telemetry } from '../shared/telemetry.ts';
+
+export interface Services {
+  readonly clock: Clock;
+  readonly catalog: CatalogSource;
+  readonly publisher: Publisher;
+  /** The link to a SET by its id. @throws Problem `not-found` */
+  readonly link: (set: string) => SetLink;
+  /** Whether the breaker of a SET lets requests through now. */
+  readonly isUsable: (set: string) => boolean;
+  readonly telemetry: Telemetry;
+  /** Whose geolocation headers to trust. */
+  readonly platform: Platform;
+  readonly limits: { readonly maxBodyBytes: number };
+}

@@ -1,0 +1,34 @@
+/**
+ * The catalog: everything that is the same for all SETs — topics, subscriptions, SETs, routes, API keys. One owner
+ * (the center) writes it as one versioned document; every SET keeps a copy, so that a SET serves while the center is
+ * away. An edge or a host reads the newest document it can reach and compiles it once.
+ *
+ * Secrets inside the document (broker and database URLs, signing secrets) are sealed (shared/sealed.ts); API keys are
+ * hashed.
+ */
+import type { RouteTable } from '../sets/route-table.ts';
+import type { SetDefinition } from '../sets/set.ts';
+import type { Subscription, Topic } from '../subscriptions/subscription.ts';
+import type { ApiKey } from './api-key.ts';
+
+/** How to reach the parts of a SET. */
+export interface SetAccess {
+  readonly brokerUrls: readonly string[];
+  /** One per shard, in shard order. */
+  readonly databaseUrls: readonly string[];
+}
+
+export interface Catalog {
+  readonly version: number;
+  readonly topics: ReadonlyMap<string, Topic>;
+  readonly subscriptions: ReadonlyMap<string, Subscription>;
+  readonly sets: ReadonlyMap<string, SetDefinition>;
+  readonly access: ReadonlyMap<string, SetAccess>;
+  readonly keys: ReadonlyMap<string, ApiKey>;
+  readonly table: RouteTable;
+}
+
+/** Hands out the catalog; reads it again when it is older than a few seconds, and keeps the last good one when nothing answers. */
+export interface CatalogSource {
+  current(): Promise<Catalog>;
+}
