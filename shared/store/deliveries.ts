@@ -1,0 +1,79 @@
+/** Deliveries: outcomes and attempts in bulk. One query, one function. */
+import { toUuid } from '../identifier.ts';
+import type { DeliveryState } from '../message/lifecycle.ts';
+import { answerOf, type Sql } from './database.ts';
+import { idOf, text } from './rows.ts';
+import type { DeliveryKey, DeliveryOutcome, DeliveryStatus } from './store.ts';
+
+/**
+ * Records outcomes in one statement: the delivery's state, the attempt, the end of the agenda entry a retry came from,
+ * and a new entry for the next try.
+ *
+ * An end (`DONE`, `DEAD`) is never overwritten, and a second report of the same try changes nothing: a copy that the
+ * broker handed out twice neither revives a delivery nor doubles its agenda entry.
+ */
+export async function recordOutcomes(
+  sql: Sql,
+  outcomes: readonly DeliveryOutcome[],
+  by: { readonly set: string; readonly host: string },
+): Promise<void> {
+  await answerOf(sql`
+    WITH outcome AS MATERIALIZED (
+      SELECT * FROM json_to_recordset(${JSON.stringify(outcomes.map(asRow))}::json) AS o(
+        message_id uuid, subscription text, state text, attempt integer, status integer, error text,
+        ms real, retry_secs double precision, entry bigint, token bigint)
+    ), tracked AS (
+      INSERT INTO delivery AS d (message_id, subscription, state, attempts, next_attempt_at)
+      SELECT DISTINCT ON (message_id, subscription) message_id, subscription, state, attempt,
+        CASE state WHEN 'RETRY' THEN now() + make_interval(secs => retry_secs) END
+      FROM outcome ORDER BY message_id, subscription, state
+      ON CONFLICT (message_id, subscription) DO UPDATE
+        SET state = excluded.state, attempts = greatest(d.attempts, excluded.attempts),
+          next_attempt_at = excluded.next_attempt_at, updated_at = now()
+        WHERE d.state = 'RETRY' AND (excluded.state <> 'RETRY' OR excluded.attempts > d.attempts)
+      RETURNING message_id, subscription, state, attempts
+    ), logged AS (
+      INSERT INTO attempt (message_id, subscription, attempt, host, status, outcome, duration_ms, error)
+      SELECT message_id, subscription, attempt, ${by.host}, status, state, ms, error FROM outcome
+    ), finished AS (
+      DELETE FROM agenda a USING outcome o WHERE a.id = o.entry AND a.lease_token = o.token
+    )
+    INSERT INTO agenda (kind, set_id, refs, subscription, due_at, attempts)
+    SELECT 'redeliver', ${by.set}, ARRAY[t.message_id], t.subscription,
+      now() + make_interval(secs => o.retry_secs), t.attempts
+    FROM tracked t
+    JOIN LATERAL (SELECT retry_secs FROM outcome WHERE message_id = t.message_id AND subscription = t.subscription LIMIT 1) o ON true
+    WHERE t.state = 'RETRY'`);
+}
+
+function asRow(outcome: DeliveryOutcome): Readonly<Record<string, unknown>> {
+  return {
+    message_id: toUuid(outcome.messageId),
+    subscription: outcome.subscription,
+    state: outcome.state,
+    attempt: outcome.attempt,
+    status: outcome.status,
+    error: outcome.error,
+    ms: outcome.durationMs,
+    retry_secs: outcome.retryAfterMs / 1000,
+    entry: outcome.lease?.entry,
+    token: outcome.lease?.token,
+  };
+}
+
+export async function loadDeliveries(
+  sql: Sql,
+  keys: readonly DeliveryKey[],
+): Promise<readonly DeliveryStatus[]> {
+  const ids = keys.map((key) => toUuid(key.messageId));
+  const rows = await answerOf(sql`
+    SELECT message_id, subscription, state, attempts FROM delivery
+    WHERE message_id = ANY(${ids}::uuid[]) AND subscription = ANY(${[...new Set(keys.map((key) => key.subscription))]}::text[])
+    LIMIT 10000`);
+  return rows.map((row) => ({
+    messageId: idOf(row['message_id']),
+    subscription: text(row['subscription']),
+    state: row['state'] as DeliveryState,
+    attempts: Number(row['attempts']),
+  }));
+}

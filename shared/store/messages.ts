@@ -1,0 +1,230 @@
+/** Messages: commit, settle, load, find. One query, one function. */
+import { Buffer } from 'node:buffer';
+import { toUuid, type MessageId } from '../identifier.ts';
+import type { MessageState } from '../message/lifecycle.ts';
+import type { Attempt, DeliveryRecord, MessageRecord, Offer, Receipt } from '../sets/set-link.ts';
+import { answerOf, type Sql } from './database.ts';
+import { idOf, instant, instantOrNull, messageOf, numberOrNull, textOrNull, text, type Row } from './rows.ts';
+import type { Commit, CommitOptions, Settlement, StoredMessage } from './store.ts';
+
+/**
+ * Group commit: one statement stores any number of offers, their bodies, their idempotency keys and one agenda entry
+ * that covers them all. One JSON parameter beats a dozen arrays: it is built natively and parsed once.
+ */
+export async function commitOffers(
+  sql: Sql,
+  offers: readonly Offer[],
+  options: CommitOptions,
+): Promise<Commit> {
+  const rows = await answerOf(sql`
+    WITH offered AS MATERIALIZED (
+      SELECT * FROM json_to_recordset(${JSON.stringify(offers.map(asRow))}::json) AS o(
+        id uuid, owner text, topic text, tag text, key text, reason text, km real, accepted double precision,
+        type text, headers json, trace text, body text, size integer, key_hash text, fingerprint text)
+    ), claimed AS (
+      INSERT INTO idempotency (owner, key_hash, fingerprint, message_id)
+      SELECT owner, key_hash, fingerprint, id FROM offered WHERE key_hash IS NOT NULL
+      ON CONFLICT (owner, key_hash) DO NOTHING
+      RETURNING message_id
+    ), stored AS (
+      INSERT INTO message (id, owner, topic, tag, key, set_id, reason, distance_km, size, accepted_at)
+      SELECT id, owner, topic, tag, key, ${options.set}, reason, km, size, to_timestamp(accepted / 1000)
+      FROM offered WHERE key_hash IS NULL OR id IN (SELECT message_id FROM claimed)
+      ON CONFLICT (id) DO NOTHING
+      RETURNING id
+    ), bodies AS (
+      INSERT INTO message_body (id, content_type, headers, traceparent, body)
+      SELECT id, type, headers, trace, decode(body, 'base64') FROM offered JOIN stored USING (id)
+      ON CONFLICT (id) DO NOTHING
+    ), entry AS (
+      INSERT INTO agenda (kind, set_id, refs, due_at)
+      SELECT 'send', ${options.set}, array_agg(id), now() + make_interval(secs => ${options.resendAfterMs / 1000})
+      FROM stored HAVING count(*) > 0
+      RETURNING id, lease_token
+    )
+    SELECT (SELECT count(*) FROM stored) AS stored, (SELECT array_agg(id) FROM stored) AS ids,
+      (SELECT id FROM entry) AS entry, (SELECT lease_token FROM entry) AS token`);
+  const row = rows[0] ?? {};
+  const lease =
+    row['entry'] === null ? {} : { lease: { entry: text(row['entry']), token: text(row['token']) } };
+  if (Number(row['stored']) === offers.length) return { receipts: offers.map(fresh), ...lease };
+  const stored = new Set((row['ids'] as string[] | null)?.map(idOf));
+  const missed = offers.filter((offer) => !stored.has(offer.message.id));
+  const known = await findFirsts(sql, missed);
+  return {
+    receipts: offers.map((offer) => (stored.has(offer.message.id) ? fresh(offer) : duplicate(offer, known))),
+    ...lease,
+  };
+}
+
+function fresh(offer: Offer): Receipt {
+  return { id: offer.message.id, state: 'READY', duplicate: false };
+}
+
+function duplicate(offer: Offer, known: readonly Known[]): Receipt {
+  const first = known.find(
+    (row) =>
+      row.id === offer.message.id ||
+      (row.keyHash === offer.idempotency?.keyHash && row.owner === offer.message.owner),
+  );
+  const mismatch = first?.fingerprint !== undefined && first.fingerprint !== offer.idempotency?.fingerprint;
+  return {
+    id: first?.id ?? offer.message.id,
+    state: first?.state ?? 'READY',
+    duplicate: true,
+    ...(mismatch ? { mismatch } : {}),
+  };
+}
+
+interface Known {
+  readonly id: MessageId;
+  readonly state: MessageState;
+  readonly owner: string;
+  readonly keyHash?: string;
+  readonly fingerprint?: string;
+}
+
+/** The messages that offers turned out to repeat, by id or by idempotency key. */
+async function findFirsts(sql: Sql, offers: readonly Offer[]): Promise<readonly Known[]> {
+  const asked = offers.map(({ message, idempotency }) => ({
+    id: toUuid(message.id),
+    owner: message.owner,
+    key_hash: idempotency?.keyHash ?? null,
+  }));
+  const rows = await answerOf(sql`
+    WITH asked AS (SELECT * FROM json_to_recordset(${JSON.stringify(asked)}::json) AS a(id uuid, owner text, key_hash text))
+    SELECT m.id, m.state, m.owner, k.key_hash, k.fingerprint
+    FROM asked a JOIN idempotency k USING (owner, key_hash) JOIN message m ON m.id = k.message_id
+    UNION ALL
+    SELECT m.id, m.state, m.owner, NULL, NULL FROM asked a JOIN message m ON m.id = a.id WHERE a.key_hash IS NULL
+    LIMIT 10000`);
+  return rows.map((row) => ({
+    id: idOf(row['id']),
+    state: row['state'] as MessageState,
+    owner: text(row['owner']),
+    ...(row['key_hash'] === null
+      ? {}
+      : { keyHash: text(row['key_hash']), fingerprint: text(row['fingerprint']) }),
+  }));
+}
+
+function asRow({ message, idempotency }: Offer): Row {
+  return {
+    id: toUuid(message.id),
+    owner: message.owner,
+    topic: message.topic,
+    tag: message.tag,
+    key: message.key,
+    reason: message.placement.reason,
+    km: message.placement.distanceKm,
+    accepted: message.acceptedAtMs,
+    type: message.contentType,
+    headers: message.headers,
+    trace: message.traceparent,
+    body: Buffer.from(message.body.buffer, message.body.byteOffset, message.body.byteLength).toString(
+      'base64',
+    ),
+    size: message.body.byteLength,
+    key_hash: idempotency?.keyHash,
+    fingerprint: idempotency?.fingerprint,
+  };
+}
+
+/**
+ * Writes what the broker said of one agenda entry. The states are guarded by `READY` alone, because a confirm is true
+ * whoever reports it; only the holder of the lease may replace the entry.
+ */
+export async function settleEntry(sql: Sql, settlement: Settlement): Promise<void> {
+  const { lease, confirmed, unroutable, failed, again } = settlement;
+  const all = [...confirmed, ...unroutable, ...failed, ...again].map(toUuid);
+  const states = [
+    ...confirmed.map(() => 'CONFIRMED'),
+    ...unroutable.map(() => 'UNROUTABLE'),
+    ...failed.map(() => 'FAILED'),
+    ...again.map(() => 'READY'),
+  ];
+  const range = all.toSorted(); // lets the planner leave out all partitions but the one or two that matter
+  await answerOf(sql`
+    WITH said AS MATERIALIZED (
+      SELECT * FROM unnest(${all}::uuid[], ${states}::text[]) AS s(id, state)
+    ), entry AS (
+      DELETE FROM agenda WHERE id = ${lease.entry}::bigint AND lease_token = ${lease.token}::bigint
+      RETURNING kind, set_id, attempts
+    ), marked AS (
+      UPDATE message m SET state = said.state, send_attempts = send_attempts + 1,
+        confirmed_at = CASE said.state WHEN 'CONFIRMED' THEN now() END,
+        error = CASE said.state WHEN 'UNROUTABLE' THEN 'No queue is bound for this topic and tag.'
+          WHEN 'FAILED' THEN 'The broker never confirmed it.' END
+      FROM said WHERE m.id = said.id AND m.state = 'READY'
+        AND m.id >= ${range.at(0) ?? null}::uuid AND m.id <= ${range.at(-1) ?? null}::uuid
+    )
+    INSERT INTO agenda (kind, set_id, refs, due_at, attempts)
+    SELECT kind, set_id, ${again.map(toUuid)}::uuid[], now() + make_interval(secs => ${settlement.againAfterMs / 1000}), attempts + 1
+    FROM entry WHERE ${again.length} > 0`);
+}
+
+export async function loadMessages(sql: Sql, ids: readonly MessageId[]): Promise<readonly StoredMessage[]> {
+  const rows = await answerOf(sql`
+    SELECT m.id, owner, topic, tag, key, state, set_id, reason, distance_km, accepted_at,
+      content_type, headers, traceparent, encode(body, 'base64') AS body
+    FROM message m JOIN message_body b ON b.id = m.id
+    WHERE m.id = ANY(${ids.map(toUuid)}::uuid[]) AND b.id = ANY(${ids.map(toUuid)}::uuid[])
+    LIMIT ${ids.length}`);
+  return rows.map((row) => ({ message: messageOf(row), state: row['state'] as MessageState }));
+}
+
+/** A message with its deliveries and every attempt, in two statements of one round trip. */
+export async function findMessage(sql: Sql, id: MessageId): Promise<MessageRecord | undefined> {
+  const uuid = toUuid(id);
+  const [messages = [], deliveries = [], attempts = []] = await answerOf(
+    sql.transaction(
+      [
+        sql`SELECT m.*, b.content_type FROM message m JOIN message_body b ON b.id = m.id WHERE m.id = ${uuid} AND b.id = ${uuid}`,
+        sql`SELECT * FROM delivery WHERE message_id = ${uuid} ORDER BY subscription LIMIT 1000`,
+        sql`SELECT * FROM attempt WHERE message_id = ${uuid} ORDER BY subscription, attempt, at LIMIT 1000`,
+      ],
+      { readOnly: true },
+    ),
+  );
+  const row = messages[0];
+  if (!row) return undefined;
+  return {
+    id,
+    owner: text(row['owner']),
+    topic: text(row['topic']),
+    tag: textOrNull(row['tag']),
+    key: textOrNull(row['key']),
+    state: row['state'] as MessageState,
+    set: text(row['set_id']),
+    route: { reason: text(row['reason']), distanceKm: numberOrNull(row['distance_km']) },
+    contentType: text(row['content_type']),
+    size: Number(row['size']),
+    sendAttempts: Number(row['send_attempts']),
+    acceptedAt: instant(row['accepted_at']),
+    storedAt: instant(row['stored_at']),
+    confirmedAt: instantOrNull(row['confirmed_at']),
+    error: textOrNull(row['error']),
+    deliveries: deliveries.map((delivery) => deliveryOf(delivery, attempts)),
+  };
+}
+
+function deliveryOf(row: Row, attempts: readonly Row[]): DeliveryRecord {
+  return {
+    subscription: text(row['subscription']),
+    state: row['state'] as DeliveryRecord['state'],
+    nextAttemptAt: instantOrNull(row['next_attempt_at']),
+    attempts: attempts.filter((attempt) => attempt['subscription'] === row['subscription']).map(attemptOf),
+  };
+}
+
+function attemptOf(row: Row): Attempt {
+  return {
+    attempt: Number(row['attempt']),
+    at: instant(row['at']),
+    host: text(row['host']),
+    status: numberOrNull(row['status']),
+    outcome: row['outcome'] as Attempt['outcome'],
+    durationMs: Number(row['duration_ms']),
+    error: textOrNull(row['error']),
+  };
+}

@@ -1,0 +1,48 @@
+/**
+ * Numbered forward migrations, each in one transaction with its row in `schema_migration`. Two migrators at once do no
+ * harm: the loser's transaction meets the winner's row and is rolled back. Never edit a migration once merged.
+ */
+import { answerOf, type Sql } from './database.ts';
+import { messages } from './migrations/0001-messages.ts';
+import { catalog } from './migrations/0002-catalog.ts';
+
+const migrations = [
+  { number: 1, name: 'messages', statements: messages },
+  { number: 2, name: 'catalog', statements: catalog },
+] as const;
+
+/**
+ * Brings a database to the newest schema.
+ * @returns the names of the migrations applied now; empty when there was nothing to do
+ * @throws Problem `database-unavailable` or `internal` with the failing migration's cause
+ */
+export async function migrate(sql: Sql): Promise<readonly string[]> {
+  await answerOf(
+    sql`CREATE TABLE IF NOT EXISTS schema_migration (number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`,
+  ).catch(ignoreConcurrentCreation);
+  const rows = await answerOf(sql`SELECT number FROM schema_migration LIMIT 10000`);
+  const known = new Set<unknown>(rows.map((row): unknown => row['number']));
+  const missing = migrations.filter((migration) => !known.has(migration.number));
+  for (const migration of missing) {
+    // A DO block takes many statements in one parameterless query, which the HTTP protocol's single statement needs.
+    const block = `DO $migration$ BEGIN\n${asBlock(migration.statements)}\nEND $migration$`;
+    await answerOf(
+      sql.transaction([
+        sql`LOCK TABLE schema_migration IN EXCLUSIVE MODE`,
+        sql`INSERT INTO schema_migration (number, name) VALUES (${migration.number}, ${migration.name})`,
+        sql.query(block),
+      ]),
+    );
+  }
+  return missing.map((migration) => migration.name);
+}
+
+/** Inside a DO block a bare SELECT needs to be PERFORM. */
+function asBlock(statements: string): string {
+  return statements.replaceAll(/^SELECT /gm, 'PERFORM ');
+}
+
+/** `CREATE TABLE IF NOT EXISTS` by two sessions at once may fail with a unique violation: then the table is there. */
+function ignoreConcurrentCreation(): readonly never[] {
+  return [];
+}

@@ -1,0 +1,23 @@
+/** The store contract over one Postgres database. */
+import { openDatabase, type Sql } from './database.ts';
+import { loadDeliveries, recordOutcomes } from './deliveries.ts';
+import { claimDue, finishEntries, nextDueInMs, releaseEntries } from './due-work.ts';
+import { commitOffers, findMessage, loadMessages, settleEntry } from './messages.ts';
+import { rotateDays } from './retention.ts';
+import type { Store } from './store.ts';
+
+export function openStore(url: string, sql: Sql = openDatabase(url)): Store {
+  return {
+    commit: (offers, options) => commitOffers(sql, offers, options),
+    settle: (settlement) => settleEntry(sql, settlement),
+    load: (ids) => loadMessages(sql, ids),
+    find: (id) => findMessage(sql, id),
+    record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
+    deliveries: (keys) => loadDeliveries(sql, keys),
+    rotate: (retention) => rotateDays(sql, retention),
+    claim: (options) => claimDue(sql, options),
+    nextDueInMs: (set, kinds) => nextDueInMs(sql, set, kinds),
+    finish: (leases) => finishEntries(sql, leases),
+    release: (leases, afterMs) => releaseEntries(sql, leases, afterMs),
+  };
+}

@@ -1,0 +1,90 @@
+/**
+ * The contract of one message database (a shard of a SET). Every function is one round trip, takes many rows, and
+ * guards each change of state, so that it may run twice, late, or beside another.
+ */
+import type { Agenda, Lease } from '../agenda/agenda.ts';
+import type { MessageId } from '../identifier.ts';
+import type { DeliveryState, MessageState } from '../message/lifecycle.ts';
+import type { Message } from '../message/message.ts';
+import type { MessageRecord, Offer, Receipt } from '../sets/set-link.ts';
+
+/** What a group commit did. */
+export interface Commit {
+  /** One receipt per offer, in order. */
+  readonly receipts: readonly Receipt[];
+  /** The agenda entry that covers all messages stored now; absent when every offer was a duplicate. */
+  readonly lease?: Lease;
+}
+
+export interface CommitOptions {
+  readonly set: string;
+  /** When somebody else should send what this host has not settled by then. Longer than a confirm may take. */
+  readonly resendAfterMs: number;
+}
+
+/** What the broker said of the messages of one agenda entry. */
+export interface Settlement {
+  readonly lease: Lease;
+  readonly confirmed: readonly MessageId[];
+  readonly unroutable: readonly MessageId[];
+  /** Given up after the last try. */
+  readonly failed: readonly MessageId[];
+  /** To be sent again under the same ids. */
+  readonly again: readonly MessageId[];
+  readonly againAfterMs: number;
+}
+
+/** The outcome of one webhook call, to be recorded. */
+export interface DeliveryOutcome {
+  readonly messageId: MessageId;
+  readonly subscription: string;
+  readonly state: DeliveryState;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  readonly status: number | null;
+  readonly error: string | null;
+  readonly durationMs: number;
+  /** RETRY only: when to try again. */
+  readonly retryAfterMs: number;
+  /** The agenda entry this try came from; absent for a try that came from the broker. */
+  readonly lease?: Lease;
+}
+
+export interface StoredMessage {
+  readonly message: Message;
+  readonly state: MessageState;
+}
+
+export interface DeliveryKey {
+  readonly messageId: MessageId;
+  readonly subscription: string;
+}
+
+export interface DeliveryStatus extends DeliveryKey {
+  readonly state: DeliveryState;
+  readonly attempts: number;
+}
+
+export interface Retention {
+  /** Days of messages kept, today not counted. */
+  readonly days: number;
+  readonly idempotencyHours: number;
+}
+
+export interface Store extends Agenda {
+  /** Commits offers, with one agenda entry for all of them. Equal ids and equal idempotency keys are duplicates. */
+  commit(offers: readonly Offer[], options: CommitOptions): Promise<Commit>;
+  /** Writes what the broker said and replaces the entry by one for what is to be sent again. */
+  settle(settlement: Settlement): Promise<void>;
+  /** Messages with bodies, those found, in no order. */
+  load(ids: readonly MessageId[]): Promise<readonly StoredMessage[]>;
+  find(id: MessageId): Promise<MessageRecord | undefined>;
+  /** Records outcomes, their attempts, and the agenda entries of retries. */
+  record(
+    outcomes: readonly DeliveryOutcome[],
+    by: { readonly set: string; readonly host: string },
+  ): Promise<void>;
+  deliveries(keys: readonly DeliveryKey[]): Promise<readonly DeliveryStatus[]>;
+  /** Makes the coming days' partitions and drops those behind the retention. Returns how many of each. */
+  rotate(retention: Retention): Promise<{ readonly made: number; readonly dropped: number }>;
+}
