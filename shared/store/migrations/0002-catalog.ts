@@ -21,4 +21,11 @@ CREATE TABLE set_health (
   detail text NOT NULL,
   checked_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- A webhook that answered 410 Gone stops its subscription in this SET until somebody enables it again.
+CREATE TABLE disabled_subscription (
+  subscription text PRIMARY KEY,
+  reason text NOT NULL,
+  at timestamptz NOT NULL DEFAULT now()
+);
 `;

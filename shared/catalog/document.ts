@@ -1,0 +1,56 @@
+/** The catalog as it is kept: a seed whose secrets are sealed; and the way back to what edges and hosts use. */
+import type { Sealer } from '../sealed.ts';
+import { compileRouteTable } from '../sets/route-table.ts';
+import type { SetHealth } from '../sets/set.ts';
+import type { Catalog } from './catalog.ts';
+import type { Seed } from './seed.ts';
+
+/** The same shape as a seed; `brokerUrls`, `databaseUrls` and `secrets` hold sealed texts. */
+export type CatalogDocument = Seed & { readonly sealed: true };
+
+export function sealSeed(seed: Seed, sealer: Sealer): CatalogDocument {
+  const seal = (plain: string): string => sealer.seal(plain);
+  return {
+    ...seed,
+    sealed: true,
+    sets: seed.sets.map((set) => ({
+      ...set,
+      brokerUrls: set.brokerUrls.map(seal),
+      databaseUrls: set.databaseUrls.map(seal),
+    })),
+    subscriptions: seed.subscriptions.map((entry) => ({ ...entry, secrets: entry.secrets.map(seal) })),
+  };
+}
+
+/**
+ * Compiles a document once per version and health report.
+ * @throws Problem `invalid-settings` when no encryption key opens its secrets
+ */
+export function compileCatalog(
+  version: number,
+  document: CatalogDocument,
+  health: Readonly<Record<string, SetHealth>>,
+  sealer: Sealer,
+): Catalog {
+  const open = (sealed: string): string => sealer.open(sealed);
+  const sets = document.sets.map(({ brokerUrls: _brokerUrls, databaseUrls, ...set }) => ({
+    ...set,
+    shards: databaseUrls.length,
+  }));
+  return {
+    version,
+    topics: new Map(document.topics.map((topic) => [topic.name, topic])),
+    subscriptions: new Map(
+      document.subscriptions.map((entry) => [entry.name, { ...entry, secrets: entry.secrets.map(open) }]),
+    ),
+    sets: new Map(sets.map((set) => [set.id, set])),
+    access: new Map(
+      document.sets.map((set) => [
+        set.id,
+        { brokerUrls: set.brokerUrls.map(open), databaseUrls: set.databaseUrls.map(open) },
+      ]),
+    ),
+    keys: new Map(document.keys.map((key) => [key.id, key])),
+    table: compileRouteTable({ version, sets, buckets: document.buckets, pins: document.pins, health }),
+  };
+}

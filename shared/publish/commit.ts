@@ -1,0 +1,161 @@
+/**
+ * The SET's side of a publish: group commit, then send, then settle.
+ *
+ *   offers of many requests ─▶ one INSERT (messages, bodies, keys, one agenda entry) ─▶ receipts, the 202
+ *                                   └▶ one pipelined publish of the whole group ─▶ one settle
+ *
+ * A message is accepted when the INSERT is committed; everything after it is repaired by the agenda entry.
+ */
+import { createBatcher, type Batcher } from '../batcher.ts';
+import type { Clock } from '../clock.ts';
+import { originOf, type MessageId } from '../identifier.ts';
+import { toOutbound } from '../message/envelope.ts';
+import type { MessageState } from '../message/lifecycle.ts';
+import type { AcceptOptions, Offer, Receipt } from '../sets/set-link.ts';
+import type { Commit, Store } from '../store/store.ts';
+import { sendMessages, type SendParts } from './send.ts';
+
+export interface CommitParts extends SendParts {
+  /** One per shard, in shard order. */
+  readonly stores: readonly Store[];
+  readonly clock: Clock;
+  /** When somebody else should send what this host has not settled by then. */
+  readonly resendAfterMs: number;
+}
+
+export interface Committer {
+  accept(offers: readonly Offer[], options: AcceptOptions): Promise<readonly Receipt[]>;
+  /** Messages committed here whose outcome is not written yet. */
+  readonly unsettled: number;
+  /** Resolves when everything accepted so far is settled, or left to the agenda. */
+  idle(): Promise<void>;
+}
+
+/** A group of this many messages is one statement of about 200 KiB at 200 bytes a body: larger ones gain nothing. */
+const maxGroup = 500;
+/** The first of a group waits this long for company; see shared/batcher.ts. */
+const lingerMs = 1;
+/** One group being written, one being gathered and sent off: more only makes groups smaller. */
+const maxGroupsUnderWay = 2;
+
+type States = ReadonlyMap<MessageId, MessageState>;
+
+interface Committed {
+  readonly receipt: Receipt;
+  /** What the broker said of the group; never rejects. */
+  readonly settled: Promise<States>;
+}
+
+export function createCommitter(parts: CommitParts): Committer {
+  const groups = parts.stores.map((store) => createGroups(parts, store, track));
+  let unsettled = 0;
+  const idlers: (() => void)[] = [];
+
+  function track(sending: Promise<States>, amount: number): Promise<States> {
+    unsettled += amount;
+    // Losing a failure here is safe: the agenda entry is still there and falls due.
+    return sending
+      .catch((): States => new Map())
+      .finally(() => {
+        unsettled -= amount;
+        if (unsettled === 0) for (const idler of idlers.splice(0)) idler();
+      });
+  }
+
+  return {
+    get unsettled() {
+      return unsettled;
+    },
+    async accept(offers, { waitMs }) {
+      const fast = offers.filter((offer) => offer.message.mode === 'fast');
+      if (fast.length > 0) await parts.broker.publishFast(fast.map(({ message }) => toOutbound(message)));
+      if (fast.length === offers.length) return offers.map(({ message }) => sent(message.id));
+      const committed = await commitByShard(groups, offers);
+      if (waitMs > 0) return await awaitStates(parts.clock, committed, waitMs);
+      return committed.map(({ receipt }) => receipt);
+    },
+    async idle() {
+      await Promise.all(groups.map((group) => group.idle()));
+      if (unsettled > 0) await new Promise<void>((resolve) => idlers.push(resolve));
+    },
+  };
+}
+
+function sent(id: MessageId): Receipt {
+  return { id, state: 'SENT', duplicate: false };
+}
+
+type Groups = Batcher<Offer, Committed>;
+
+function createGroups(
+  parts: CommitParts,
+  store: Store,
+  track: (sending: Promise<States>, amount: number) => Promise<States>,
+): Groups {
+  const run = async (offers: readonly Offer[]): Promise<readonly Committed[]> => {
+    const commit = await store.commit(offers, { set: parts.set, resendAfterMs: parts.resendAfterMs });
+    parts.telemetry.observe('setway_commit_size', { set: parts.set }, offers.length);
+    const settled = send(offers, commit);
+    return commit.receipts.map((receipt) => ({ receipt, settled }));
+  };
+  const send = async (offers: readonly Offer[], { lease, receipts }: Commit): Promise<States> => {
+    if (!lease) return new Map();
+    const fresh = offers
+      .filter((_, index) => receipts[index]?.duplicate === false)
+      .map(({ message }) => message);
+    parts.telemetry.count('setway_stored_total', { set: parts.set }, fresh.length);
+    return await track(sendMessages(parts, store, { lease, messages: fresh, attempts: 0 }), fresh.length);
+  };
+  return createBatcher({
+    run,
+    maxItems: maxGroup,
+    lingerMs,
+    maxUnderWay: maxGroupsUnderWay,
+    clock: parts.clock,
+  });
+}
+
+async function commitByShard(
+  groups: readonly Groups[],
+  offers: readonly Offer[],
+): Promise<readonly Committed[]> {
+  const shards = offers.map(({ message }) =>
+    message.mode === 'fast' ? -1 : shardOf(message.id, groups.length),
+  );
+  const results: Committed[] = offers.map(({ message }) => ({
+    receipt: sent(message.id),
+    settled: Promise.resolve(new Map()),
+  }));
+  await Promise.all(
+    [...new Set(shards)].map(async (shard) => {
+      const group = groups[shard];
+      if (!group) return;
+      const indices = shards.flatMap((each, index) => (each === shard ? [index] : []));
+      const committed = await group.add(indices.flatMap((index) => offers[index] ?? []));
+      committed.forEach((each, position) => (results[indices[position] ?? 0] = each));
+    }),
+  );
+  return results;
+}
+
+/** The database of a SET that keeps a message; after a failover the id's shard is folded into the sibling's shards. */
+export function shardOf(id: MessageId, shards: number): number {
+  return originOf(id).shard % shards;
+}
+
+async function awaitStates(
+  clock: Clock,
+  committed: readonly Committed[],
+  waitMs: number,
+): Promise<readonly Receipt[]> {
+  let cancel = (): void => undefined;
+  const timeout = new Promise<States>((resolve) => (cancel = clock.after(waitMs, () => resolve(new Map()))));
+  const receipts = await Promise.all(
+    committed.map(async ({ receipt, settled }) => {
+      const states = await Promise.race([settled, timeout]);
+      return { ...receipt, state: states.get(receipt.id) ?? receipt.state };
+    }),
+  );
+  cancel();
+  return receipts;
+}

@@ -1,0 +1,169 @@
+/**
+ * The catalog in Postgres: written by the center as one versioned document, copied to every SET's database, read from
+ * the first database that answers. Beside it the registry of hosts and what the prober last saw.
+ */
+import type { Catalog, CatalogSource } from '../catalog/catalog.ts';
+import { compileCatalog, type CatalogDocument } from '../catalog/document.ts';
+import type { Clock } from '../clock.ts';
+import { asProblem, Problem } from '../problem.ts';
+import type { Sealer } from '../sealed.ts';
+import type { SetHealth } from '../sets/set.ts';
+import { answerOf, type Sql } from './database.ts';
+import { text } from './rows.ts';
+
+export interface VersionedDocument {
+  readonly version: number;
+  readonly document: CatalogDocument;
+}
+
+export async function readDocument(sql: Sql): Promise<VersionedDocument | undefined> {
+  const [row] = await answerOf(sql`SELECT version, document FROM catalog ORDER BY version DESC LIMIT 1`);
+  return row && { version: Number(row['version']), document: row['document'] as CatalogDocument };
+}
+
+/** Keeps a version; a version that is there already stays as it is. Older versions than the last twenty go. */
+export async function writeDocument(sql: Sql, { version, document }: VersionedDocument): Promise<void> {
+  await answerOf(sql`
+    WITH kept AS (
+      INSERT INTO catalog (version, document) VALUES (${version}, ${JSON.stringify(document)}::jsonb)
+      ON CONFLICT (version) DO NOTHING
+    )
+    DELETE FROM catalog WHERE version < ${version - 20}`);
+}
+
+/**
+ * Writes the next version at the center (compare-and-set on the version).
+ * @throws Problem `conflict` when somebody else wrote it first
+ */
+export async function appendDocument(sql: Sql, { version, document }: VersionedDocument): Promise<void> {
+  const rows = await answerOf(sql`
+    INSERT INTO catalog (version, document)
+    SELECT ${version}::bigint, ${JSON.stringify(document)}::jsonb
+    WHERE ${version}::bigint > (SELECT coalesce(max(version), 0) FROM catalog)
+    ON CONFLICT (version) DO NOTHING RETURNING version`);
+  if (rows.length === 0)
+    throw new Problem(
+      'conflict',
+      `Somebody else wrote version ${version} of the catalog. Read it and apply again.`,
+    );
+}
+
+interface Reading extends VersionedDocument {
+  readonly health: Readonly<Record<string, SetHealth>>;
+}
+
+/** Document and health in one round trip. */
+async function read(sql: Sql, newerThan: number): Promise<Partial<Reading>> {
+  const [row] = await answerOf(sql`
+    SELECT (SELECT json_object_agg(set_id, health) FROM set_health) AS health, c.version, c.document
+    FROM (SELECT 1) one LEFT JOIN LATERAL (
+      SELECT version, document FROM catalog WHERE version > ${newerThan} ORDER BY version DESC LIMIT 1) c ON true`);
+  const health = (row?.['health'] ?? {}) as Record<string, SetHealth>;
+  const version: unknown = row?.['version'];
+  if (version === null || version === undefined) return { health };
+  return { health, version: Number(version), document: row?.['document'] as CatalogDocument };
+}
+
+export interface CatalogSourceParts {
+  /** The center's database first. */
+  readonly databases: readonly Sql[];
+  readonly sealer: Sealer;
+  readonly clock: Clock;
+  readonly maxAgeMs: number;
+  /** Keeps a refresh alive beyond the request that began it (Cloudflare's `waitUntil`). */
+  readonly inBackground: (work: Promise<unknown>) => void;
+}
+
+/**
+ * A catalog that is never waited for but the first time: a reader gets the last one and, when it is old, begins a
+ * refresh behind its back. Values are shared between requests, promises never: a worker's promise belongs to the
+ * request that made it.
+ */
+export function createCatalogSource(parts: CatalogSourceParts): CatalogSource {
+  let kept: { readonly catalog: Catalog; readonly document: CatalogDocument } | undefined;
+  let refreshedAtMs = 0;
+
+  const refresh = async (): Promise<Catalog> => {
+    refreshedAtMs = parts.clock.nowMs();
+    const found = await firstAnswer(parts.databases, kept?.catalog.version ?? 0);
+    const document = found.document ?? kept?.document;
+    const version = found.version ?? kept?.catalog.version;
+    if (!document || version === undefined) {
+      throw new Problem(
+        'set-unavailable',
+        'There is no catalog yet. Write one with `setway apply seed.json`.',
+      );
+    }
+    kept = { document, catalog: compileCatalog(version, document, found.health ?? {}, parts.sealer) };
+    return kept.catalog;
+  };
+
+  return {
+    async current() {
+      if (!kept) return refresh();
+      const isOld = parts.clock.nowMs() - refreshedAtMs > parts.maxAgeMs;
+      // A failed refresh leaves the last good catalog in place: that is what it is kept for.
+      if (isOld) parts.inBackground(refresh().catch(() => undefined));
+      return kept.catalog;
+    },
+  };
+}
+
+async function firstAnswer(databases: readonly Sql[], newerThan: number): Promise<Partial<Reading>> {
+  let last: unknown = new Problem('invalid-settings', 'SETWAY_CATALOG_DATABASES is empty.');
+  for (const sql of databases) {
+    try {
+      return await read(sql, newerThan);
+    } catch (error) {
+      last = error;
+    }
+  }
+  throw asProblem(last);
+}
+
+/** Says that a host lives. */
+export async function beat(
+  sql: Sql,
+  host: { readonly set: string; readonly host: string; readonly broker: string },
+): Promise<void> {
+  await answerOf(sql`
+    INSERT INTO host (set_id, host, broker) VALUES (${host.set}, ${host.host}, ${host.broker})
+    ON CONFLICT (set_id, host) DO UPDATE SET broker = excluded.broker, beat_at = now()`);
+}
+
+/** A host that stops takes itself off the register. */
+export async function leave(sql: Sql, host: { readonly set: string; readonly host: string }): Promise<void> {
+  await answerOf(sql`DELETE FROM host WHERE set_id = ${host.set} AND host = ${host.host}`);
+}
+
+/** How many hosts of a SET beat within the expiry; hosts long gone are forgotten. */
+export async function countLiveHosts(sql: Sql, set: string, expiryMs: number): Promise<number> {
+  const [row] = await answerOf(sql`
+    WITH gone AS (DELETE FROM host WHERE set_id = ${set} AND beat_at < now() - make_interval(secs => ${(expiryMs * 10) / 1000}))
+    SELECT count(*) AS live FROM host WHERE set_id = ${set} AND beat_at > now() - make_interval(secs => ${expiryMs / 1000})`);
+  return Number(row?.['live']);
+}
+
+export interface HealthReport {
+  readonly set: string;
+  readonly health: 'up' | 'down';
+  readonly detail: string;
+}
+
+export async function writeHealth(sql: Sql, reports: readonly HealthReport[]): Promise<void> {
+  await answerOf(sql`
+    INSERT INTO set_health (set_id, health, detail)
+    SELECT set, health, detail FROM json_to_recordset(${JSON.stringify(reports)}::json) AS r(set text, health text, detail text)
+    ON CONFLICT (set_id) DO UPDATE SET health = excluded.health, detail = excluded.detail, checked_at = now()`);
+}
+
+/** Subscriptions this SET has stopped by itself, with the reason. */
+export async function readDisabled(sql: Sql): Promise<ReadonlySet<string>> {
+  const rows = await answerOf(sql`SELECT subscription FROM disabled_subscription LIMIT 10000`);
+  return new Set(rows.map((row) => text(row['subscription'])));
+}
+
+export async function disableSubscription(sql: Sql, subscription: string, reason: string): Promise<void> {
+  await answerOf(sql`
+    INSERT INTO disabled_subscription (subscription, reason) VALUES (${subscription}, ${reason}) ON CONFLICT DO NOTHING`);
+}
