@@ -20,11 +20,13 @@ export interface Consumption {
   stop(graceMs: number): Promise<void>;
 }
 
-/** A message handed to a consumer. Exactly one of `ack` and `requeue` is called, once; both are safe after a channel death. */
+/** A message handed to a consumer. Exactly one of `ack`, `requeue` and `reject` is called, once; all are safe after a channel death. */
 export interface InboundDelivery {
   readonly message: InboundMessage;
   ack(): void;
   requeue(): void;
+  /** Not ours to handle: to the dead-letter queue, where it can be seen. */
+  reject(): void;
 }
 
 export interface ConsumeOptions {

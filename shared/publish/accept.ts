@@ -46,8 +46,8 @@ export function createPublisher(parts: AcceptParts): Publisher {
       const topic = topicOf(topics, draft.topic, context.owner);
       const candidates = candidatesOf(parts, table, { topic, draft, context });
       if (!context.idempotency)
-        return await offerInTurn(parts, candidates, draftOffer(parts, draft, context, candidates));
-      return await publishOnce(parts, { draft, context, candidates, idempotency: context.idempotency });
+        return offerInTurn(parts, candidates, draftOffer(parts, draft, context, candidates));
+      return publishOnce(parts, { draft, context, candidates, idempotency: context.idempotency });
     },
   };
 }
@@ -220,7 +220,7 @@ async function publishOnce(
   const entry = await reserve(parts, keyHash, claim);
   const claimed = { keyHash, fingerprint: idempotency.fingerprint };
   if (entry === 'ledger-away') {
-    return await offerInTurn(parts, byKey(candidates, keyHash), { ...fresh, idempotency: claimed });
+    return offerInTurn(parts, byKey(candidates, keyHash), { ...fresh, idempotency: claimed });
   }
   const known = knownAnswer(entry);
   if (known) return known;

@@ -8,9 +8,10 @@
  */
 import { createBatcher, type Batcher } from '../batcher.ts';
 import type { Clock } from '../clock.ts';
-import { originOf, type MessageId } from '../identifier.ts';
+import type { MessageId } from '../identifier.ts';
 import { toOutbound } from '../message/envelope.ts';
 import type { MessageState } from '../message/lifecycle.ts';
+import { shardOf } from '../message/shard.ts';
 import type { AcceptOptions, Offer, Receipt } from '../sets/set-link.ts';
 import type { Commit, Store } from '../store/store.ts';
 import { sendMessages, type SendParts } from './send.ts';
@@ -71,7 +72,7 @@ export function createCommitter(parts: CommitParts): Committer {
       if (fast.length > 0) await parts.broker.publishFast(fast.map(({ message }) => toOutbound(message)));
       if (fast.length === offers.length) return offers.map(({ message }) => sent(message.id));
       const committed = await commitByShard(groups, offers);
-      if (waitMs > 0) return await awaitStates(parts.clock, committed, waitMs);
+      if (waitMs > 0) return awaitStates(parts.clock, committed, waitMs);
       return committed.map(({ receipt }) => receipt);
     },
     async idle() {
@@ -104,7 +105,7 @@ function createGroups(
       .filter((_, index) => receipts[index]?.duplicate === false)
       .map(({ message }) => message);
     parts.telemetry.count('setway_stored_total', { set: parts.set }, fresh.length);
-    return await track(sendMessages(parts, store, { lease, messages: fresh, attempts: 0 }), fresh.length);
+    return track(sendMessages(parts, store, { lease, messages: fresh, attempts: 0 }), fresh.length);
   };
   return createBatcher({
     run,
@@ -136,11 +137,6 @@ async function commitByShard(
     }),
   );
   return results;
-}
-
-/** The database of a SET that keeps a message; after a failover the id's shard is folded into the sibling's shards. */
-export function shardOf(id: MessageId, shards: number): number {
-  return originOf(id).shard % shards;
 }
 
 async function awaitStates(

@@ -1,0 +1,84 @@
+/**
+ * Around every cron function: run it for each SET, apart from the others, and report what it did. Every job is claim,
+ * handle, finish on the agenda, so two runs at once, or a run beside a live host, do no harm.
+ */
+import type { CatalogSource } from '../shared/catalog/catalog.ts';
+import type { Clock } from '../shared/clock.ts';
+import type { SetHost } from '../shared/host/set-host.ts';
+import { asProblem } from '../shared/problem.ts';
+import type { Store, Retention } from '../shared/store/store.ts';
+import type { Telemetry } from '../shared/telemetry.ts';
+
+/** What a cron function may ask of a SET's host: one that lives, or one opened for the purpose. */
+export type HostAtWork = Pick<SetHost, 'handleDue' | 'shift' | 'status'>;
+
+export interface SetDatabases {
+  readonly stores: readonly Store[];
+  /** Hosts that beat within the expiry. */
+  liveHosts(): Promise<number>;
+}
+
+export interface JobParts {
+  readonly catalog: CatalogSource;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  readonly retention: Retention;
+  /** Lets `work` use a host of the SET; a host that was opened for it is stopped afterwards. */
+  visit<T>(set: string, work: (host: HostAtWork) => Promise<T>): Promise<T>;
+  databases(set: string): Promise<SetDatabases>;
+  /** Writes what the probe saw to every database that holds the catalog. */
+  reportHealth(reports: readonly HealthReport[]): Promise<void>;
+  /** Copies the center's catalog to the SETs. Returns how many copies were written. */
+  spreadCatalog(): Promise<number>;
+}
+
+export interface HealthReport {
+  readonly set: string;
+  readonly health: 'up' | 'down';
+  readonly detail: string;
+}
+
+export interface Job {
+  readonly name: string;
+  /** @returns how many rows, SETs or partitions were handled */
+  readonly run: (parts: JobParts) => Promise<JobResult>;
+}
+
+export interface JobResult {
+  readonly handled: number;
+  /** SETs where the job failed, with the reason; the others are done. */
+  readonly failures: readonly { readonly set: string; readonly detail: string }[];
+}
+
+export interface JobReport extends JobResult {
+  readonly job: string;
+  readonly durationMs: number;
+}
+
+/** @throws nothing: what fails is in the report */
+export async function runJob(job: Job, parts: JobParts): Promise<JobReport> {
+  const beganMs = parts.clock.nowMs();
+  const result = await job.run(parts).catch((error: unknown) => ({
+    handled: 0,
+    failures: [{ set: '*', detail: asProblem(error).message }],
+  }));
+  const durationMs = parts.clock.nowMs() - beganMs;
+  const labels = { job: job.name };
+  parts.telemetry.count('setway_job_runs_total', { ...labels, result: result.failures.length > 0 ? 'failed' : 'ok' });
+  parts.telemetry.count('setway_job_handled_total', labels, result.handled);
+  parts.telemetry.observe('setway_job_seconds', labels, durationMs / 1000);
+  return { job: job.name, durationMs, ...result };
+}
+
+/** Runs `work` for every SET at once; one that fails does not stop the others. */
+export async function forEachSet(parts: JobParts, work: (set: string) => Promise<number>): Promise<JobResult> {
+  const { sets } = await parts.catalog.current();
+  const ids = [...sets.keys()];
+  const results = await Promise.allSettled(ids.map(work));
+  return {
+    handled: results.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0),
+    failures: results.flatMap((result, index) =>
+      result.status === 'rejected' ? [{ set: ids[index] ?? '', detail: asProblem(result.reason).message }] : [],
+    ),
+  };
+}

@@ -1,0 +1,28 @@
+/**
+ * Which cron expression runs which jobs: the one table for `wrangler.toml` (a test compares them) and for Node. Jobs
+ * of one expression run side by side.
+ */
+import { fetchWaiting } from './fetch.ts';
+import { probeSets } from './probe-sets.ts';
+import { prune } from './prune.ts';
+import { redeliver } from './redeliver.ts';
+import { republish } from './republish.ts';
+import type { Job } from './run-job.ts';
+
+export interface CronEntry {
+  /** Five fields, UTC. */
+  readonly cron: string;
+  /** The same for a host that has a timer instead of a cron table. */
+  readonly everyMs: number;
+  readonly jobs: readonly Job[];
+}
+
+export const schedule: readonly CronEntry[] = [
+  { cron: '* * * * *', everyMs: 60_000, jobs: [republish, redeliver, fetchWaiting, probeSets] },
+  { cron: '17 3 * * *', everyMs: 86_400_000, jobs: [prune] },
+];
+
+/** @example jobsOf('* * * * *') */
+export function jobsOf(cron: string): readonly Job[] {
+  return schedule.find((entry) => entry.cron === cron)?.jobs ?? [];
+}

@@ -1,0 +1,211 @@
+/**
+ * From the broker, or from the agenda, to the webhook and into the record.
+ *
+ *   first try   broker hands out ─▶ lane ─▶ courier ─▶ record (bulk) ─▶ ack
+ *   later tries agenda claim     ─▶ lane ─▶ courier ─▶ record (bulk), which ends the claim
+ *
+ * A failed delivery is recorded as RETRY in the agenda and *acked*: no requeue loop, nobody blocked behind it. What if
+ * the process dies: before the record, the broker hands the message out again (or the claim falls due again) and the
+ * webhook's guard recognises the copy; between record and ack, the redelivered copy is recognised by its recorded
+ * state and acked without a call. `fast` messages are acked first: at most once.
+ */
+import { createBatcher, type Batcher } from '../batcher.ts';
+import type { DueEntry } from '../agenda/agenda.ts';
+import { jittered } from '../backoff.ts';
+import type { InboundDelivery } from '../broker/broker.ts';
+import type { Clock } from '../clock.ts';
+import type { MessageId } from '../identifier.ts';
+import { fromInbound } from '../message/envelope.ts';
+import type { Message } from '../message/message.ts';
+import { shardOf } from '../message/shard.ts';
+import type { DeliveryKey, DeliveryOutcome, DeliveryStatus, Store } from '../store/store.ts';
+import type { Subscription } from '../subscriptions/subscription.ts';
+import type { Telemetry } from '../telemetry.ts';
+import type { Answer, Courier } from './courier.ts';
+import { createLane, type Lane } from './lane.ts';
+
+export interface DeliverParts {
+  readonly set: string;
+  readonly host: string;
+  /** One per shard, in shard order. */
+  readonly stores: readonly Store[];
+  readonly courier: Courier;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  /** The subscription as the catalog has it now; undefined when it is gone. */
+  readonly subscription: (name: string) => Subscription | undefined;
+  /** A webhook said 410 Gone. */
+  readonly disable: (subscription: string, reason: string) => Promise<void>;
+  /** A retry was written that falls due after this long. */
+  readonly onRetry: (afterMs: number) => void;
+}
+
+export interface Deliverer {
+  /** A message the broker handed out for a subscription. */
+  take(delivery: InboundDelivery, subscription: string): void;
+  /** Entries of kind `redeliver` claimed from a shard; resolves when all are recorded. */
+  redeliver(store: Store, entries: readonly DueEntry[]): Promise<void>;
+  /** Deliveries waiting or under way. */
+  readonly load: number;
+}
+
+/** Outcomes of one record statement. */
+const maxRecords = 500;
+const recordLingerMs = 2;
+/** A record that fails is tried again: its message stays unacked, so the prefetch bounds what waits. */
+const recordRetryMs = 500;
+/** How long a retry waits for a subscription that is paused or disabled now. */
+const pausedRetryMs = 60_000;
+
+export function createDeliverer(parts: DeliverParts): Deliverer {
+  const lanes = new Map<string, Lane>();
+  const recorders = parts.stores.map((store) => createRecorder(parts, store));
+  const lookups = parts.stores.map((store) => createLookup(parts, store));
+
+  const laneOf = (name: string): Lane => {
+    const known = lanes.get(name);
+    if (known) return known;
+    const lane = createLane(parts.courier, () => parts.subscription(name)?.concurrency ?? 1);
+    lanes.set(name, lane);
+    return lane;
+  };
+
+  const deliver = async (
+    message: Message,
+    subscription: Subscription,
+    attempt: number,
+  ): Promise<DeliveryOutcome> => {
+    const { name, endpoint, format, secrets, timeoutMs } = subscription;
+    const dispatch = { message, subscription: name, attempt, endpoint, format, secrets, timeoutMs };
+    const answer = await laneOf(name).carry(dispatch);
+    const labels = { set: parts.set, subscription: name };
+    parts.telemetry.count('setway_deliveries_total', { ...labels, verdict: answer.verdict });
+    parts.telemetry.observe('setway_delivery_seconds', labels, answer.durationMs / 1000);
+    if (answer.verdict === 'disable')
+      await parts.disable(name, answer.error ?? 'The webhook answered 410 Gone.');
+    return outcomeOf(message.id, subscription, attempt, answer);
+  };
+
+  const record = async (outcome: DeliveryOutcome): Promise<void> => {
+    await recorders[shardOf(outcome.messageId, recorders.length)]?.add([outcome]);
+    if (outcome.state === 'RETRY') parts.onRetry(outcome.retryAfterMs);
+  };
+
+  const isRecorded = async (messageId: MessageId, subscription: string): Promise<boolean> => {
+    const found = await lookups[shardOf(messageId, lookups.length)]?.add([{ messageId, subscription }]);
+    return found?.[0] !== undefined;
+  };
+
+  const takeStored = async (
+    delivery: InboundDelivery,
+    message: Message,
+    subscription: Subscription,
+  ): Promise<void> => {
+    const isKnown = delivery.message.redelivered && (await isRecorded(message.id, subscription.name));
+    if (!isKnown) await record(await deliver(message, subscription, 1));
+    delivery.ack();
+  };
+
+  const redeliverOne = async (store: Store, entry: DueEntry, message: Message | undefined): Promise<void> => {
+    const subscription = parts.subscription(entry.subscription ?? '');
+    if (!message || !subscription) return store.finish([entry]);
+    if (subscription.status !== 'active') return store.release([entry], pausedRetryMs);
+    await record({ ...(await deliver(message, subscription, entry.attempts + 1)), lease: entry });
+  };
+
+  return {
+    get load() {
+      return [...lanes.values()].reduce((sum, lane) => sum + lane.load, 0);
+    },
+    take(delivery, name) {
+      const message = fromInbound(delivery.message);
+      const subscription = parts.subscription(name);
+      if (!message) return delivery.reject();
+      if (!subscription) return delivery.requeue();
+      if (message.mode === 'fast') {
+        delivery.ack();
+        // At most once: a fast message that fails is counted, not tried again.
+        void deliver(message, subscription, 1).catch(() => undefined);
+        return;
+      }
+      // The courier or the lookup failed: nothing is known, so the broker hands it out again.
+      void takeStored(delivery, message, subscription).catch(() =>
+        parts.clock.after(recordRetryMs, delivery.requeue),
+      );
+    },
+    async redeliver(store, entries) {
+      const [loaded, states] = await Promise.all([
+        store.load(entries.flatMap((entry) => entry.refs)),
+        store.deliveries(entries.flatMap(keyOf)),
+      ]);
+      const messages = new Map(loaded.map(({ message }) => [message.id, message]));
+      const ended = new Set(states.filter(({ state }) => state !== 'RETRY').map(keyText));
+      const open = entries.filter((entry) => keyOf(entry).every((key) => !ended.has(keyText(key))));
+      const over = entries.filter((entry) => !open.includes(entry));
+      if (over.length > 0) await store.finish(over);
+      const first = (entry: DueEntry): Message | undefined => entry.refs[0] && messages.get(entry.refs[0]);
+      // One that fails stays claimed and falls due again when its lease ends.
+      await Promise.allSettled(open.map((entry) => redeliverOne(store, entry, first(entry))));
+    },
+  };
+}
+
+function keyOf({ refs, subscription }: DueEntry): readonly DeliveryKey[] {
+  return refs.map((messageId) => ({ messageId, subscription: subscription ?? '' }));
+}
+
+function keyText({ messageId, subscription }: DeliveryKey): string {
+  return `${messageId}/${subscription}`;
+}
+
+/** What an answer means for the delivery: done, another try by the subscription's schedule, or dead. */
+function outcomeOf(
+  messageId: MessageId,
+  subscription: Subscription,
+  attempt: number,
+  answer: Answer,
+): DeliveryOutcome {
+  const { status, error, durationMs } = answer;
+  const shared = { messageId, subscription: subscription.name, attempt, status, error, durationMs };
+  const delayMs = subscription.retryDelaysMs[attempt - 1];
+  if (answer.verdict === 'done') return { ...shared, state: 'DONE', retryAfterMs: 0 };
+  if (answer.verdict !== 'retry' || delayMs === undefined)
+    return { ...shared, state: 'DEAD', retryAfterMs: 0 };
+  return { ...shared, state: 'RETRY', retryAfterMs: answer.retryAfterMs ?? jittered(delayMs) };
+}
+
+function createRecorder(parts: DeliverParts, store: Store): Batcher<DeliveryOutcome, undefined> {
+  const by = { set: parts.set, host: parts.host };
+  const run = async (outcomes: readonly DeliveryOutcome[]): Promise<readonly undefined[]> => {
+    for (;;) {
+      try {
+        await store.record(outcomes, by);
+        return outcomes.map(() => undefined);
+      } catch {
+        // The database is away. Nothing is acked meanwhile; a host that stops leaves it all to the broker.
+        await new Promise<void>((resolve) => parts.clock.after(recordRetryMs, resolve));
+      }
+    }
+  };
+  return createBatcher({
+    run,
+    maxItems: maxRecords,
+    lingerMs: recordLingerMs,
+    maxUnderWay: 2,
+    clock: parts.clock,
+  });
+}
+
+function createLookup(parts: DeliverParts, store: Store): Batcher<DeliveryKey, DeliveryStatus | undefined> {
+  const run = async (keys: readonly DeliveryKey[]): Promise<readonly (DeliveryStatus | undefined)[]> => {
+    const found = new Map((await store.deliveries(keys)).map((status) => [keyText(status), status]));
+    return keys.map((key) => found.get(keyText(key)));
+  };
+  return createBatcher({
+    run,
+    maxItems: maxRecords,
+    lingerMs: recordLingerMs,
+    maxUnderWay: 2,
+    clock: parts.clock,
+  });
+}

@@ -1,0 +1,64 @@
+/**
+ * The deliveries of one subscription on one host: a queue, and at most `concurrency` webhook calls under way. A slow
+ * webhook fills its own lane and nobody else's.
+ */
+import type { Answer, Courier, Dispatch } from './courier.ts';
+
+export interface Lane {
+  /** Resolves with what the webhook answered; rejects when the courier itself failed and nothing is known. */
+  carry(dispatch: Dispatch): Promise<Answer>;
+  /** Dispatches waiting or under way. */
+  readonly load: number;
+}
+
+interface Waiting {
+  readonly dispatch: Dispatch;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** @param concurrency asked anew each time, because a subscription may change */
+export function createLane(courier: Courier, concurrency: () => number): Lane {
+  const waiting: Waiting[] = [];
+  let underWay = 0;
+  let isPumpDue = false;
+
+  const run = async (slice: readonly Waiting[]): Promise<void> => {
+    try {
+      const answers = await courier.carry(slice.map(({ dispatch }) => dispatch));
+      slice.forEach(({ resolve, reject }, index) => {
+        const answer = answers[index];
+        if (answer) resolve(answer);
+        else reject(new RangeError('The courier brought back fewer answers than dispatches.'));
+      });
+    } catch (error) {
+      for (const { reject } of slice) reject(error);
+    } finally {
+      underWay -= slice.length;
+      pump();
+    }
+  };
+
+  const pump = (): void => {
+    isPumpDue = false;
+    while (waiting.length > 0 && underWay < concurrency()) {
+      const slice = waiting.splice(0, Math.min(courier.sliceSize, concurrency() - underWay));
+      underWay += slice.length;
+      void run(slice);
+    }
+  };
+
+  return {
+    get load() {
+      return waiting.length + underWay;
+    },
+    carry(dispatch) {
+      return new Promise((resolve, reject) => {
+        waiting.push({ dispatch, resolve, reject });
+        if (isPumpDue) return;
+        isPumpDue = true;
+        queueMicrotask(pump); // messages that arrive in one socket read leave in one slice
+      });
+    },
+  };
+}

@@ -1,0 +1,88 @@
+/**
+ * A live host's clock for due work of one kind in one database: claim what is due, hand it on, sleep until the next
+ * entry falls due. It sleeps no longer than `idleMs`, because others write entries too.
+ */
+import type { AgendaKind, DueEntry } from '../agenda/agenda.ts';
+import type { Clock } from '../clock.ts';
+import type { Store } from '../store/store.ts';
+import type { Telemetry } from '../telemetry.ts';
+
+export interface DueLoopParts {
+  readonly set: string;
+  readonly store: Store;
+  readonly kind: AgendaKind;
+  readonly clock: Clock;
+  readonly telemetry: Telemetry;
+  /** Entries under way at once. */
+  readonly capacity: number;
+  readonly leaseMs: number;
+  readonly idleMs: number;
+  /** False while there is no use in claiming: the broker is away, say. */
+  readonly isReady: () => boolean;
+  readonly handle: (entries: readonly DueEntry[]) => Promise<void>;
+}
+
+export interface DueLoop {
+  /** Something falls due after `afterMs`: wake by then. */
+  nudge(afterMs: number): void;
+  /** Claims no more; resolves when what is under way has ended. */
+  stop(): Promise<void>;
+}
+
+export function startDueLoop(parts: DueLoopParts): DueLoop {
+  let underWay = 0;
+  let isStopped = false;
+  let isTurning = false;
+  let wakeAtMs = Number.POSITIVE_INFINITY;
+  let cancelWake = (): void => undefined;
+  let whenIdle: (() => void) | undefined;
+
+  const wake = (afterMs: number): void => {
+    const atMs = parts.clock.nowMs() + Math.max(0, afterMs);
+    if (isStopped || atMs >= wakeAtMs) return;
+    cancelWake();
+    wakeAtMs = atMs;
+    cancelWake = parts.clock.after(Math.max(0, afterMs), () => void turn());
+  };
+
+  const handle = async (entries: readonly DueEntry[]): Promise<void> => {
+    underWay += entries.length;
+    // What fails stays claimed and falls due again when its lease ends.
+    await parts.handle(entries).catch(() => undefined);
+    underWay -= entries.length;
+    if (underWay === 0) whenIdle?.();
+    wake(0);
+  };
+
+  const turn = async (): Promise<void> => {
+    wakeAtMs = Number.POSITIVE_INFINITY;
+    if (isTurning || isStopped) return;
+    isTurning = true;
+    const afterMs = await claim().catch(() => parts.idleMs);
+    isTurning = false;
+    wake(afterMs);
+  };
+
+  /** @returns after how long to look again */
+  const claim = async (): Promise<number> => {
+    const limit = parts.capacity - underWay;
+    if (limit <= 0 || !parts.isReady()) return parts.idleMs;
+    const { set, store, kind, leaseMs } = parts;
+    const entries = await store.claim({ set, kind, limit, leaseMs });
+    for (const { lateMs } of entries)
+      parts.telemetry.observe('setway_due_lateness_seconds', { set, kind }, lateMs / 1000);
+    if (entries.length > 0) void handle(entries);
+    if (entries.length === limit) return 0;
+    return Math.min((await store.nextDueInMs(set, [kind])) ?? parts.idleMs, parts.idleMs);
+  };
+
+  wake(0);
+  return {
+    nudge: wake,
+    async stop() {
+      isStopped = true;
+      cancelWake();
+      if (underWay > 0) await new Promise<void>((resolve) => (whenIdle = resolve));
+    },
+  };
+}
