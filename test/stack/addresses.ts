@@ -1,0 +1,54 @@
+/** The addresses of a running stack, as plain data that fits into one environment variable, and what hangs on them. */
+import pg from 'pg';
+import { callManagement } from './rabbitmq.ts';
+
+export interface StackAddresses {
+  readonly portBase: number;
+  readonly dir: string;
+  /** Without a vhost. */
+  readonly amqpUrl: string;
+  /** RabbitMQ's management API, with user and password. */
+  readonly managementUrl: string;
+  readonly redisUrl: string;
+  /** The maintenance database, as a user who may create others. */
+  readonly postgresUrl: string;
+  /** For `neonConfig.fetchEndpoint`. */
+  readonly neonEndpoint: string;
+  readonly upstash: { readonly url: string; readonly token: string };
+}
+
+/** @example amqpUrlOf(addresses, 'hangzhou') // amqp://guest:guest@127.0.0.1:18700/hangzhou */
+export function amqpUrlOf({ amqpUrl }: StackAddresses, vhost: string): string {
+  const url = new URL(amqpUrl);
+  url.pathname = `/${encodeURIComponent(vhost)}`;
+  return url.href;
+}
+
+export function postgresUrlOf({ postgresUrl }: StackAddresses, database: string): string {
+  const url = new URL(postgresUrl);
+  url.pathname = `/${encodeURIComponent(database)}`;
+  return url.href;
+}
+
+/** Creates the vhost and lets the stack's user do everything in it; one that exists stays as it is. */
+export async function createVhost({ managementUrl }: StackAddresses, vhost: string): Promise<void> {
+  const name = encodeURIComponent(vhost);
+  const user = encodeURIComponent(decodeURIComponent(new URL(managementUrl).username));
+  await callManagement(managementUrl, 'PUT', `/api/vhosts/${name}`, {});
+  const everything = { configure: '.*', write: '.*', read: '.*' };
+  await callManagement(managementUrl, 'PUT', `/api/permissions/${name}/${user}`, everything);
+}
+
+/** Creates an empty database; one that exists stays as it is. */
+export async function createDatabase({ postgresUrl }: StackAddresses, database: string): Promise<void> {
+  const client = new pg.Client({ connectionString: postgresUrl, connectionTimeoutMillis: 5_000 });
+  await client.connect();
+  try {
+    await client.query(`CREATE DATABASE ${pg.escapeIdentifier(database)}`);
+  } catch (error) {
+    const isThere = error instanceof pg.DatabaseError && error.code === '42P04';
+    if (!isThere) throw error;
+  } finally {
+    await client.end();
+  }
+}
