@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    environment: 'node',
+    include: ['test/**/*.test.ts'],
+    // RabbitMQ takes up to 10 s to come back after a kill.
+    testTimeout: 30_000,
+    hookTimeout: 90_000,
+    // Two files at a time: the servers need a core as well.
+    maxWorkers: 2,
+  },
+});
