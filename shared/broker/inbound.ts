@@ -1,0 +1,32 @@
+/** A message amqplib hands over, as the contract knows it. */
+import type { ConsumeMessage } from 'amqplib';
+import type { AmqpProperties, InboundMessage } from '../message/amqp-message.ts';
+
+export function toInbound({ content, fields, properties }: ConsumeMessage): InboundMessage {
+  return {
+    body: content,
+    routingKey: fields.routingKey,
+    redelivered: fields.redelivered,
+    properties: {
+      ...text('messageId', properties.messageId),
+      ...text('type', properties.type),
+      ...text('contentType', properties.contentType),
+      ...text('appId', properties.appId),
+      ...(typeof properties.timestamp === 'number' ? { timestamp: properties.timestamp } : {}),
+      headers: plainHeaders(properties.headers ?? {}),
+    },
+  };
+}
+
+function text<Name extends string>(name: Name, value: unknown): { readonly [key in Name]?: string } {
+  return typeof value === 'string' ? ({ [name]: value } as { readonly [key in Name]: string }) : {};
+}
+
+/** Native clients may send any field table: texts and numbers stay, booleans become text, tables and lists go. */
+function plainHeaders(table: Readonly<Record<string, unknown>>): AmqpProperties['headers'] {
+  const plain = Object.entries(table).flatMap(([name, value]): [string, string | number][] => {
+    if (typeof value === 'string' || typeof value === 'number') return [[name, value]];
+    return typeof value === 'boolean' ? [[name, String(value)]] : [];
+  });
+  return Object.fromEntries(plain);
+}
