@@ -12,7 +12,9 @@ export const probeSets: Job = {
     const reports = await Promise.all([...sets.keys()].map((set) => probe(parts, set)));
     await parts.reportHealth(reports);
     const copies = await parts.spreadCatalog();
-    const failures = reports.filter(({ health }) => health === 'down').map(({ set, detail }) => ({ set, detail }));
+    const failures = reports
+      .filter(({ health }) => health === 'down')
+      .map(({ set, detail }) => ({ set, detail }));
     return { handled: reports.length + copies, failures };
   },
 };

@@ -64,21 +64,29 @@ export async function runJob(job: Job, parts: JobParts): Promise<JobReport> {
   }));
   const durationMs = parts.clock.nowMs() - beganMs;
   const labels = { job: job.name };
-  parts.telemetry.count('setway_job_runs_total', { ...labels, result: result.failures.length > 0 ? 'failed' : 'ok' });
+  parts.telemetry.count('setway_job_runs_total', {
+    ...labels,
+    result: result.failures.length > 0 ? 'failed' : 'ok',
+  });
   parts.telemetry.count('setway_job_handled_total', labels, result.handled);
   parts.telemetry.observe('setway_job_seconds', labels, durationMs / 1000);
   return { job: job.name, durationMs, ...result };
 }
 
 /** Runs `work` for every SET at once; one that fails does not stop the others. */
-export async function forEachSet(parts: JobParts, work: (set: string) => Promise<number>): Promise<JobResult> {
+export async function forEachSet(
+  parts: JobParts,
+  work: (set: string) => Promise<number>,
+): Promise<JobResult> {
   const { sets } = await parts.catalog.current();
   const ids = [...sets.keys()];
   const results = await Promise.allSettled(ids.map(work));
   return {
     handled: results.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0),
     failures: results.flatMap((result, index) =>
-      result.status === 'rejected' ? [{ set: ids[index] ?? '', detail: asProblem(result.reason).message }] : [],
+      result.status === 'rejected'
+        ? [{ set: ids[index] ?? '', detail: asProblem(result.reason).message }]
+        : [],
     ),
   };
 }

@@ -101,7 +101,8 @@ async function answerHttp(pools: Pools, settings: Settings, request: BridgeReque
     return await answerQuery(poolFor(pools, settings, request.headers), request);
   } catch (error) {
     if (error instanceof Problem) return { status: error.status, json: { message: error.message } };
-    if (error instanceof SyntaxError) return { status: 400, json: { message: 'The body is not valid JSON.' } };
+    if (error instanceof SyntaxError)
+      return { status: 400, json: { message: 'The body is not valid JSON.' } };
     throw error;
   }
 }
@@ -120,7 +121,9 @@ async function answerQuery(
   } catch (error) {
     if (isStatementFault(error)) return { status: 400, json: toNeonError(error) };
     if (signal?.aborted === true) throw error;
-    throw new Problem('database-unavailable', 'Postgres does not answer; it may be stopped or overloaded.', { cause: error });
+    throw new Problem('database-unavailable', 'Postgres does not answer; it may be stopped or overloaded.', {
+      cause: error,
+    });
   }
 }
 
@@ -146,7 +149,15 @@ async function run(client: pg.PoolClient, { query, params = [] }: Statement) {
 
 const rawText = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
 
-function toNeonField({ name, tableID, columnID, dataTypeID, dataTypeSize, dataTypeModifier, format }: pg.FieldDef) {
+function toNeonField({
+  name,
+  tableID,
+  columnID,
+  dataTypeID,
+  dataTypeSize,
+  dataTypeModifier,
+  format,
+}: pg.FieldDef) {
   return { name, tableID, columnID, dataTypeID, dataTypeSize, dataTypeModifier, format };
 }
 
@@ -185,7 +196,10 @@ async function lend<T>(
   }
 }
 
-async function lendUntilDone<T>(client: pg.PoolClient, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+async function lendUntilDone<T>(
+  client: pg.PoolClient,
+  work: (client: pg.PoolClient) => Promise<T>,
+): Promise<T> {
   try {
     const result = await work(client);
     client.release();
@@ -257,17 +271,35 @@ async function closeAll(pools: Pools): Promise<void> {
  */
 function isStatementFault(error: unknown): error is pg.DatabaseError {
   if (!(error instanceof pg.DatabaseError)) return false;
-  const isOutage = error.code === '53300' || error.code?.startsWith('57P') === true || error.code?.startsWith('08') === true;
+  const isOutage =
+    error.code === '53300' || error.code?.startsWith('57P') === true || error.code?.startsWith('08') === true;
   return !isOutage;
 }
 
 const errorFields = [
-  'severity', 'code', 'detail', 'hint', 'position', 'internalPosition', 'internalQuery', 'where',
-  'schema', 'table', 'column', 'dataType', 'constraint', 'file', 'line', 'routine',
+  'severity',
+  'code',
+  'detail',
+  'hint',
+  'position',
+  'internalPosition',
+  'internalQuery',
+  'where',
+  'schema',
+  'table',
+  'column',
+  'dataType',
+  'constraint',
+  'file',
+  'line',
+  'routine',
 ] as const satisfies readonly (keyof pg.DatabaseError)[];
 
 function toNeonError(error: pg.DatabaseError) {
-  return { message: error.message, ...Object.fromEntries(errorFields.map((field) => [field, error[field] ?? null])) };
+  return {
+    message: error.message,
+    ...Object.fromEntries(errorFields.map((field) => [field, error[field] ?? null])),
+  };
 }
 
 function toResponse({ status, json }: BridgeAnswer): NeonResponse {

@@ -91,17 +91,25 @@ export async function serveUpstashBridge(
   return { url: server.url, close: closeBoth };
 }
 
-async function answerHttp(redis: Redis, token: string, { path, headers, body }: BridgeRequest): Promise<BridgeAnswer> {
+async function answerHttp(
+  redis: Redis,
+  token: string,
+  { path, headers, body }: BridgeRequest,
+): Promise<BridgeAnswer> {
   if (headers['authorization'] !== `Bearer ${token}`) return { status: 401, json: { error: 'Unauthorized' } };
   const segments = new URL(path, 'http://bridge').pathname.split('/').filter(Boolean).map(decodeURIComponent);
   const isMany = segments[0] === 'pipeline' || segments[0] === 'multi-exec';
   try {
-    const command = isMany || segments.length === 0 ? (JSON.parse(body) as unknown) : [...segments, ...(body === '' ? [] : [body])];
+    const command =
+      isMany || segments.length === 0
+        ? (JSON.parse(body) as unknown)
+        : [...segments, ...(body === '' ? [] : [body])];
     const answer = await answerCommand(redis, isMany ? (segments[0] ?? '') : '', command);
     return headers['upstash-encoding'] === 'base64' && answer.status === 200 ? encoded(answer) : answer;
   } catch (error) {
     if (error instanceof Problem) return { status: error.status, json: { error: error.message } };
-    if (error instanceof SyntaxError) return { status: 400, json: { error: 'ERR failed to parse the request body as JSON' } };
+    if (error instanceof SyntaxError)
+      return { status: 400, json: { error: 'ERR failed to parse the request body as JSON' } };
     throw error;
   }
 }
@@ -135,7 +143,9 @@ async function pipeline(redis: Redis, commands: readonly unknown[]): Promise<Ups
 async function multiExec(redis: Redis, body: readonly unknown[]): Promise<UpstashReply<unknown>[]> {
   const commands = body.map(parse);
   await ready(redis);
-  const replies = await Promise.allSettled([['MULTI'], ...commands, ['EXEC']].map((command) => send(redis, command)));
+  const replies = await Promise.allSettled(
+    [['MULTI'], ...commands, ['EXEC']].map((command) => send(redis, command)),
+  );
   const failed = replies.find((reply) => reply.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
   const executed = replies.at(-1) as PromiseFulfilledResult<unknown[]>;
@@ -147,17 +157,22 @@ async function ready(redis: Redis): Promise<void> {
   if (redis.status === 'ready') return;
   const settled = new AbortController();
   const event = (name: string) => once(redis, name, { signal: settled.signal }).then(() => name);
-  const first = await Promise.race([event('ready'), event('close'), event('end')]).finally(() => settled.abort());
+  const first = await Promise.race([event('ready'), event('close'), event('end')]).finally(() =>
+    settled.abort(),
+  );
   if (first !== 'ready') throw new Error('the connection to Redis is closed');
 }
 
 /** Upper-case names: ioredis shapes replies by the lower-case name, and here they must stay as Redis sent them. */
 function send(redis: Redis, [name = '', ...args]: readonly string[]): Promise<unknown> {
-  return redis.sendCommand(new Command(name.toUpperCase(), args, { replyEncoding: 'utf8' })) as Promise<unknown>;
+  return redis.sendCommand(
+    new Command(name.toUpperCase(), args, { replyEncoding: 'utf8' }),
+  ) as Promise<unknown>;
 }
 
 function parse(command: unknown): string[] {
-  if (!Array.isArray(command) || command.length === 0) throw new RedisReplyError('ERR failed to parse command');
+  if (!Array.isArray(command) || command.length === 0)
+    throw new RedisReplyError('ERR failed to parse command');
   const words = command.map(toArgument);
   if (refusedCommands.has((words[0] ?? '').toLowerCase())) {
     throw new RedisReplyError(`ERR Command is not available: '${words[0]}'`);

@@ -11,7 +11,7 @@
  */
 import { createBatcher, type Batcher } from '../batcher.ts';
 import type { DueEntry } from '../agenda/agenda.ts';
-import { jittered } from '../backoff.ts';
+import { retryDelayMs } from '../backoff.ts';
 import type { InboundDelivery } from '../broker/broker.ts';
 import type { Clock } from '../clock.ts';
 import type { MessageId } from '../identifier.ts';
@@ -118,10 +118,11 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       return [...lanes.values()].reduce((sum, lane) => sum + lane.load, 0);
     },
     take(delivery, name) {
-      const message = fromInbound(delivery.message);
+      const arrival = fromInbound(delivery.message);
       const subscription = parts.subscription(name);
-      if (!message) return delivery.reject();
+      if (arrival.origin === 'foreign') return delivery.reject();
       if (!subscription) return delivery.requeue();
+      const { message } = arrival;
       if (message.mode === 'fast') {
         delivery.ack();
         // At most once: a fast message that fails is counted, not tried again.
@@ -129,9 +130,8 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
         return;
       }
       // The courier or the lookup failed: nothing is known, so the broker hands it out again.
-      void takeStored(delivery, message, subscription).catch(() =>
-        parts.clock.after(recordRetryMs, delivery.requeue),
-      );
+      const again = (): void => void parts.clock.after(recordRetryMs, () => delivery.requeue());
+      void takeStored(delivery, message, subscription).catch(again);
     },
     async redeliver(store, entries) {
       const [loaded, states] = await Promise.all([
@@ -167,11 +167,11 @@ function outcomeOf(
 ): DeliveryOutcome {
   const { status, error, durationMs } = answer;
   const shared = { messageId, subscription: subscription.name, attempt, status, error, durationMs };
-  const delayMs = subscription.retryDelaysMs[attempt - 1];
+  const delayMs = retryDelayMs(subscription.retryDelaysMs, attempt, Math.random);
   if (answer.verdict === 'done') return { ...shared, state: 'DONE', retryAfterMs: 0 };
   if (answer.verdict !== 'retry' || delayMs === undefined)
     return { ...shared, state: 'DEAD', retryAfterMs: 0 };
-  return { ...shared, state: 'RETRY', retryAfterMs: answer.retryAfterMs ?? jittered(delayMs) };
+  return { ...shared, state: 'RETRY', retryAfterMs: answer.retryAfterMs ?? delayMs };
 }
 
 function createRecorder(parts: DeliverParts, store: Store): Batcher<DeliveryOutcome, undefined> {

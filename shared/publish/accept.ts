@@ -130,6 +130,7 @@ async function offerInTurn(
     if (leftMs <= 0) break;
     const offer = placed(unoffered, candidate, index);
     try {
+      parts.breaker.began(candidate.set.id);
       const timeoutMs = Math.min(parts.acceptTimeoutMs, leftMs) + unoffered.waitMs;
       const [receipt] = await within(
         parts.clock,

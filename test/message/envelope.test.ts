@@ -66,7 +66,11 @@ describe('the envelope', () => {
         const plain = Object.keys(toOutbound({ ...message, headers: {} }).properties.headers);
         const names = Object.keys(toOutbound({ ...message, headers }).properties.headers);
         const added = names.filter((name) => !plain.includes(name));
-        expect(added.toSorted()).toEqual(Object.keys(headers).map((name) => `setway-h-${name}`).toSorted());
+        expect(added.toSorted()).toEqual(
+          Object.keys(headers)
+            .map((name) => `setway-h-${name}`)
+            .toSorted(),
+        );
       }),
     );
   });
@@ -121,7 +125,14 @@ describe('the envelope', () => {
       fc.oneof(text(20), fc.double()),
     );
     const any = fc.record(
-      { messageId: text(40), type: text(20), contentType: text(20), timestamp: fc.double(), appId: text(10), headers },
+      {
+        messageId: text(40),
+        type: text(20),
+        contentType: text(20),
+        timestamp: fc.double(),
+        appId: text(10),
+        headers,
+      },
       { requiredKeys: ['headers'] },
     );
     fc.assert(fc.property(any, (properties) => void fromInbound(foreign(properties))));
