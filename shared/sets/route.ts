@@ -1,0 +1,417 @@
+/**
+ * Which SETs may take a message, in which order, and why. Pure: everything comes in as data.
+ *
+ * The topic's rules are asked in their order:
+ *
+ *     explicit  the publisher named a SET
+ *     pin       the key (in this topic, or in all) is pinned to a SET
+ *     key       the SET that has the key's bucket
+ *     nearest   the nearest usable SET; says nothing when the place is unknown
+ *     center    the nearest usable center; without a place, one of the centers by weight
+ *
+ * The first rule that names a SET decides; what the later rules name, and then all other SETs, the nearest first, are
+ * there for failover. When no rule names one (`fallback`), the nearest come first, or, without a place, the centers.
+ *
+ * - **Usable first.** SETs that are down or whose breaker is open come last, but they come: with nothing else left, a
+ *   try costs little and may succeed.
+ * - **As good as equal.** SETs that are no more than 10 km farther than the nearest usable one share the traffic by
+ *   weight: light needs 0.1 ms there and back over that distance. Without a place the weights alone decide.
+ * - **Who takes new traffic.** `draining` and `fenced` SETs take none, not even by explicit choice. Weight 0 takes what
+ *   names the SET explicitly and nothing else, which is how to try out a new SET. In a topic of scope `center` only
+ *   centers take part.
+ * - **`only`.** The explicit choice with fallback `only` is that SET and no other, healthy or not, whatever the order
+ *   of the rules.
+ */
+import { Problem } from '../problem.ts';
+import type { RouteChoice } from '../message/message.ts';
+import type { RouteRule, Topic } from '../subscriptions/subscription.ts';
+import { chordToKm, kmToChord, squaredChord, toUnitVector, type UnitVector } from './distance.ts';
+import { bucketOf } from './bucket.ts';
+import { findPin, findRange, findSet, type Group, type RouteTable } from './route-table.ts';
+import type { Place, SetDefinition, SetHealth } from './set.ts';
+
+/** `failover`: another SET was meant; `fallback`: no rule named one. */
+export type RouteReason = RouteRule | 'failover' | 'fallback';
+
+export interface RouteRequest {
+  readonly topic: Topic;
+  readonly key?: string | undefined;
+  readonly choice?: RouteChoice | undefined;
+  readonly place?: Place | undefined;
+}
+
+export interface Candidate {
+  readonly set: SetDefinition;
+  readonly reason: RouteReason;
+  /** From the request's place, if that is known. */
+  readonly distanceKm?: number;
+  /** Bucket of the key and the epoch of its owner, when the key decided. */
+  readonly bucket?: number;
+  readonly epoch?: number;
+}
+
+export interface RouteOptions {
+  /** Returns [0, 1): draws among SETs that are as good as equal. */
+  readonly random?: () => number;
+  /** How many candidates to name. An edge has time for a few; ordering a thousand SETs has a price. */
+  readonly limit?: number;
+}
+
+/** Distance at which SETs count as equally near, in kilometres. */
+export const equalDistanceKm = 10;
+const defaultLimit = 8;
+
+/**
+ * The SETs to try, in order. Empty when no SET takes new traffic.
+ * @param usable whether the breaker of a SET lets requests through; health is in the table
+ * @throws Problem `not-found` for an explicit SET nobody knows; `invalid-request` for one the topic cannot use;
+ *   `set-unavailable` for `only` a SET that takes nothing new
+ * @example route({ topic, place }, table, breakers.usable)[0]?.set.id // 'hangzhou'
+ */
+export function route(
+  request: RouteRequest,
+  table: RouteTable,
+  usable: (setId: string) => boolean,
+  options: RouteOptions = {},
+): Candidate[] {
+  const view = createView(request, table, usable, options);
+  if (request.choice?.fallback === 'only') return [candidateAt(view, chosenOnly(view), 'explicit')];
+  return collect(view);
+}
+
+/** How a decision came about: for `GET /v1/sets/route`. */
+export interface Explanation {
+  /** Version of the route table. */
+  readonly version: number;
+  /** Bucket of the key. */
+  readonly bucket?: number;
+  /** What each rule of the topic said, in order. */
+  readonly steps: readonly RuleStep[];
+  /** Every SET that may take the message, in the order of trying. */
+  readonly candidates: readonly ExplainedCandidate[];
+  /** Every other SET, and why it may not. */
+  readonly excluded: readonly { readonly set: string; readonly why: string }[];
+}
+
+export interface RuleStep {
+  readonly rule: RouteRule;
+  readonly set?: string;
+  readonly says: string;
+}
+
+export interface ExplainedCandidate {
+  readonly set: string;
+  readonly kind: SetDefinition['kind'];
+  readonly reason: RouteReason;
+  readonly distanceKm?: number;
+  readonly health: SetHealth;
+  readonly breaker: 'closed' | 'open';
+}
+
+/**
+ * The same decision with all candidates and the word of every rule. Draws are random here too, so among equals the
+ * order may differ from one call to the next, as it does between two messages.
+ * @throws the Problems of `route`
+ */
+export function explain(
+  request: RouteRequest,
+  table: RouteTable,
+  usable: (setId: string) => boolean,
+  options: RouteOptions = {},
+): Explanation {
+  const candidates = route(request, table, usable, { limit: table.sets.length, ...options });
+  const named = new Set(candidates.map((candidate) => candidate.set.id));
+  return {
+    version: table.version,
+    ...(request.key === undefined ? {} : { bucket: bucketOf(request.key) }),
+    steps: request.topic.rules.map((rule) => explainRule(rule, request, table, candidates)),
+    candidates: candidates.map(({ set, reason, distanceKm }) => ({
+      set: set.id,
+      kind: set.kind,
+      reason,
+      ...(distanceKm === undefined ? {} : { distanceKm }),
+      health: table.health[table.positions.get(set.id) ?? -1] ?? 'unknown',
+      breaker: usable(set.id) ? 'closed' : 'open',
+    })),
+    excluded: table.sets
+      .filter((set) => !named.has(set.id))
+      .map((set) => ({ set: set.id, why: whyExcluded(set, request) })),
+  };
+}
+
+/** One decision under way: the request, the table, and what both say together. */
+interface View {
+  readonly request: RouteRequest;
+  readonly table: RouteTable;
+  readonly origin: UnitVector | undefined;
+  readonly isUsable: (position: number) => boolean;
+  readonly random: () => number;
+  readonly limit: number;
+}
+
+function createView(
+  request: RouteRequest,
+  table: RouteTable,
+  usable: (setId: string) => boolean,
+  options: RouteOptions,
+): View {
+  return {
+    request,
+    table,
+    origin: request.place && toUnitVector(request.place),
+    isUsable: (position) => table.health[position] !== 'down' && usable(table.sets[position]?.id ?? ''),
+    random: options.random ?? Math.random,
+    limit: options.limit ?? defaultLimit,
+  };
+}
+
+/** Asks the rules, then everybody, and sorts the answers into usable and not. */
+function collect(view: View): Candidate[] {
+  const usable: number[] = [];
+  const unusable: number[] = [];
+  let intended: { position: number; rule: RouteRule } | undefined;
+  checkChoice(view);
+  const add = (position: number): void => {
+    if (usable.includes(position) || unusable.includes(position)) return;
+    (view.isUsable(position) ? usable : unusable).push(position);
+  };
+  for (const rule of view.request.topic.rules) {
+    const positions = ask(view, rule);
+    const [first] = positions;
+    if (first !== undefined) intended ??= { position: first, rule };
+    positions.forEach(add);
+    if (usable.length >= view.limit || (rule === 'nearest' && view.origin)) break; // `nearest` has named every SET
+  }
+  if (usable.length < view.limit) rankEverybody(view).forEach(add);
+  return [...usable, ...unusable].slice(0, view.limit).map((position) => {
+    const reason = intended ? (position === intended.position ? intended.rule : 'failover') : 'fallback';
+    return candidateAt(view, position, reason);
+  });
+}
+
+/** The SETs a rule names, in order; none when it has nothing to say. */
+function ask(view: View, rule: RouteRule): readonly number[] {
+  const { request, table, origin } = view;
+  switch (rule) {
+    case 'explicit':
+      return ifTaking(view, request.choice?.set, 'even with weight 0');
+    case 'pin':
+      return request.key === undefined ? [] : ifTaking(view, findPin(table, request.topic.name, request.key));
+    case 'key':
+      return request.key === undefined ? [] : ifTaking(view, findRange(table, request.key)?.set);
+    case 'nearest':
+      return origin ? rank(view, openTo(view)) : [];
+    case 'center':
+      return rank(view, table.openCenters);
+  }
+}
+
+/** The SET as a list of one if it may take this message, else an empty list. */
+function ifTaking(view: View, id: string | undefined, weightless?: 'even with weight 0'): readonly number[] {
+  const position = id === undefined ? undefined : view.table.positions.get(id);
+  const set = view.table.sets[position ?? -1];
+  if (!set || position === undefined || set.status !== 'active') return [];
+  if (set.weight === 0 && weightless === undefined) return [];
+  return isInScope(set, view.request.topic) ? [position] : [];
+}
+
+function openTo({ request, table }: View): Group {
+  return request.topic.scope === 'center' ? table.openCenters : table.open;
+}
+
+/** With a place the nearest first; without, centers before units. */
+function rankEverybody(view: View): readonly number[] {
+  const everybody = rank(view, openTo(view));
+  return view.origin ? everybody : [...rank(view, view.table.openCenters), ...everybody];
+}
+
+/** The best `limit` members of a group, usable before unusable. */
+function rank(view: View, group: Group): number[] {
+  const { origin } = view;
+  return origin ? rankByDistance(view, group, origin) : rankByWeight(view, group);
+}
+
+/**
+ * As good as equal by lot, then by distance. Asks `isUsable` only for SETs that would enter the list: with a thousand
+ * SETs that is a few dozen.
+ */
+function rankByDistance(view: View, group: Group, origin: UnitVector): number[] {
+  const chords = chordsFrom(origin, group);
+  const equalChord = kmToChord(chordToKm(nearestUsableChord(view, group, chords)) + equalDistanceKm);
+  const usable = createShortList(view.limit);
+  const unusable = createShortList(view.limit);
+  let farthest = Infinity;
+  for (let member = 0; member < chords.length; member++) {
+    const chord = chords[member] ?? Infinity;
+    if (chord > farthest) continue;
+    const position = group.positions[member] ?? -1;
+    if (view.isUsable(position)) usable.add(position, chord <= equalChord ? draw(view, position) : chord);
+    else unusable.add(position, chord);
+    farthest = Math.max(equalChord, usable.worst());
+  }
+  return [...usable.positions, ...unusable.positions].slice(0, view.limit);
+}
+
+function nearestUsableChord(view: View, group: Group, chords: Float64Array): number {
+  let nearest = Infinity;
+  for (let member = 0; member < chords.length; member++) {
+    const chord = chords[member] ?? Infinity;
+    if (chord < nearest && view.isUsable(group.positions[member] ?? -1)) nearest = chord;
+  }
+  return nearest;
+}
+
+/** Squared chords to all members. */
+function chordsFrom({ x, y, z }: UnitVector, { positions, vectors }: Group): Float64Array {
+  const chords = new Float64Array(positions.length);
+  for (let member = 0, at = 0; member < chords.length; member++, at += 3) {
+    const dx = (vectors[at] ?? 0) - x;
+    const dy = (vectors[at + 1] ?? 0) - y;
+    const dz = (vectors[at + 2] ?? 0) - z;
+    chords[member] = dx * dx + dy * dy + dz * dz;
+  }
+  return chords;
+}
+
+/**
+ * A number in [−1, 0), before every distance: the lowest of several wins with a chance proportional to its weight
+ * (exponential race: the least of −ln(u) / weight).
+ */
+function draw({ random, table }: View, position: number): number {
+  const arrival = -Math.log(1 - random()) / (table.sets[position]?.weight ?? 1);
+  return arrival / (1 + arrival) - 1;
+}
+
+/** The first by lot, a chance proportional to its weight; from there on round by number. */
+function rankByWeight(view: View, { positions, weightSums }: Group): number[] {
+  const usable: number[] = [];
+  const unusable: number[] = [];
+  const lot = view.random() * (weightSums.at(-1) ?? 0);
+  const first = Math.max(
+    0,
+    weightSums.findIndex((sum) => sum > lot),
+  );
+  for (let step = 0; step < positions.length && usable.length < view.limit; step++) {
+    const position = positions[(first + step) % positions.length] ?? -1;
+    (view.isUsable(position) ? usable : unusable).push(position);
+  }
+  return [...usable, ...unusable].slice(0, view.limit);
+}
+
+/** Keeps the `limit` positions of lowest order, sorted. Moves numbers within two arrays: `splice` would cost more than all the rest. */
+function createShortList(limit: number) {
+  const positions: number[] = [];
+  const orders: number[] = [];
+  const worst = (): number => (positions.length < limit ? Infinity : (orders[limit - 1] ?? -Infinity));
+  return {
+    positions,
+    /** What a newcomer must be below. */
+    worst,
+    add(position: number, order: number): void {
+      if (order >= worst()) return;
+      let place = Math.min(orders.length, limit - 1);
+      for (; place > 0 && (orders[place - 1] ?? 0) > order; place--) {
+        orders[place] = orders[place - 1] ?? 0;
+        positions[place] = positions[place - 1] ?? -1;
+      }
+      orders[place] = order;
+      positions[place] = position;
+    },
+  };
+}
+
+function candidateAt(view: View, position: number, reason: RouteReason): Candidate {
+  const { request, table, origin } = view;
+  const set = table.sets[position];
+  if (!set) throw new Problem('internal', `The route table has no SET at ${position}.`);
+  const range = reason === 'key' && request.key !== undefined ? findRange(table, request.key) : undefined;
+  return {
+    set,
+    reason,
+    ...(origin ? { distanceKm: chordToKm(squaredChord(origin, toUnitVector(set.place))) } : {}),
+    ...(range && request.key !== undefined ? { bucket: bucketOf(request.key), epoch: range.epoch } : {}),
+  };
+}
+
+/** An explicit choice that cannot be meant is a fault, never silently another SET. */
+function checkChoice({ request, table }: View): void {
+  if (!request.choice) return;
+  const { topic } = request;
+  const set = findSet(table, request.choice.set);
+  if (!topic.rules.includes('explicit')) {
+    throw new Problem('invalid-request', `Topic "${topic.name}" does not let publishers choose the SET.`);
+  }
+  if (!isInScope(set, topic)) {
+    throw new Problem(
+      'invalid-request',
+      `Topic "${topic.name}" never leaves the center, and SET "${set.id}" is a unit. Choose a center or none.`,
+    );
+  }
+}
+
+function chosenOnly(view: View): number {
+  checkChoice(view);
+  const [position] = ask(view, 'explicit');
+  if (position !== undefined) return position;
+  const id = view.request.choice?.set ?? '';
+  const { status } = findSet(view.table, id);
+  throw new Problem('set-unavailable', `SET "${id}" is ${status} and takes nothing new.`, {
+    retryAfterSeconds: 60,
+  });
+}
+
+function isInScope(set: SetDefinition, topic: Topic): boolean {
+  return topic.scope !== 'center' || set.kind === 'center';
+}
+
+function explainRule(
+  rule: RouteRule,
+  request: RouteRequest,
+  table: RouteTable,
+  candidates: readonly Candidate[],
+): RuleStep {
+  const set = candidates.find((candidate) => candidate.reason === rule)?.set.id;
+  if (set !== undefined) return { rule, set, says: 'decides' };
+  return { rule, ...silenceOf(rule, request, table) };
+}
+
+/** What a rule that did not decide has to say. */
+function silenceOf(
+  rule: RouteRule,
+  request: RouteRequest,
+  table: RouteTable,
+): { set?: string; says: string } {
+  const { topic, key, choice, place } = request;
+  const named = (set: string | undefined, nothing: string) =>
+    set === undefined
+      ? { says: nothing }
+      : { set, says: 'names this SET, but another rule came first or the SET takes nothing new' };
+  switch (rule) {
+    case 'explicit':
+      return named(choice?.set, 'the publisher named no SET');
+    case 'pin':
+      return named(
+        key === undefined ? undefined : findPin(table, topic.name, key),
+        key === undefined ? 'the message has no key' : 'the key is not pinned',
+      );
+    case 'key':
+      return named(
+        key === undefined ? undefined : findRange(table, key)?.set,
+        key === undefined ? 'the message has no key' : 'no SET has the bucket of this key',
+      );
+    case 'nearest':
+      return { says: place ? 'another rule came first' : 'the place is unknown' };
+    case 'center':
+      return {
+        says:
+          table.openCenters.positions.length > 0 ? 'another rule came first' : 'no center takes new traffic',
+      };
+  }
+}
+
+function whyExcluded(set: SetDefinition, request: RouteRequest): string {
+  if (request.choice?.fallback === 'only') return `the publisher wants only "${request.choice.set}"`;
+  if (set.status !== 'active') return `it is ${set.status}`;
+  if (!isInScope(set, request.topic)) return 'the topic never leaves the center';
+  return 'its weight is 0: only an explicit choice goes there';
+}
