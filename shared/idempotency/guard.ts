@@ -3,7 +3,7 @@
  *
  *   reserve   SET key "P:<token>:<fingerprint>" NX PX lease     nobody else runs this handler now
  *   renew     compare token, extend the lease                    at a third of the lease, while the handler runs
- *   complete  compare token, SET key "D:<fingerprint>" PX ttl    done: later copies are duplicates
+ *   complete  compare token, SET key "D:<token>:<fingerprint>"   done: later copies are duplicates, for the ttl
  *   release   compare token, DEL key                             the handler failed: the next try may run
  *
  * A bare SETNX cannot tell *running* from *done*, which is why the value carries a state, a token (a stale holder can
@@ -22,7 +22,10 @@ export interface Guard {
   reserve(key: string, fingerprint: string, leaseMs: number): Promise<Reservation>;
   /** False when the lease is lost: somebody else may run by now. */
   renew(key: string, token: string, leaseMs: number): Promise<boolean>;
-  /** False when the lease was lost before; the done marker is not written then. */
+  /**
+   * Writes the done marker, also when the lease ran out and nobody took the key since: the effect did happen.
+   * False when somebody else holds the key by now; the marker is not written then.
+   */
   complete(
     key: string,
     token: string,
