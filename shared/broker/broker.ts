@@ -33,7 +33,8 @@ export interface ConsumeOptions {
   readonly queue: string;
   /** Messages handed out and not yet acked (basic.qos), 1–65535. */
   readonly prefetch: number;
-  readonly onMessage: (delivery: InboundDelivery) => void;
+  /** When it throws or rejects, its message goes back to the queue: catch what should not be handed out again at once. */
+  readonly onMessage: (delivery: InboundDelivery) => void | Promise<void>;
 }
 
 export interface Broker {
@@ -42,8 +43,10 @@ export interface Broker {
   onState(listener: (state: BrokerState) => void): () => void;
   /**
    * Publishes persistent, mandatory messages with pipelined confirms on one channel. Never rejects for a broker's
-   * failure: each message has its outcome, in the order given. A basic.return arrives before the ack, so
+   * failure: each message has its outcome, in the order given. While blocked or disconnected, `unknown` at once. A basic.return arrives before the ack, so
    * confirmed = ack and no return (RabbitMQ: Consumer Acknowledgements and Publisher Confirms).
+   * @throws Problem `invalid-request` before anything is written when AMQP cannot carry a message (a routing key above
+   * 255 bytes…); each fault's `at` begins with the message's index: `/3/routingKey`. Send the others without it.
    */
   publish(
     messages: readonly OutboundMessage[],
@@ -55,8 +58,17 @@ export interface Broker {
    * @throws Problem `broker-unavailable` when there is no usable channel or the connection is blocked
    */
   publishFast(messages: readonly OutboundMessage[]): Promise<void>;
-  /** Declares exchanges, queues and bindings, on a channel of its own; idempotent; remembered and declared again after a reconnect. */
+  /**
+   * Declares exchanges, queues and bindings, on a channel of its own; idempotent. Give the whole topology: it is
+   * remembered in place of the one before, even when this call fails, and declared again after a reconnect.
+   * @throws Problem `conflict` naming what exists with other arguments (the rest is declared all the same);
+   * `broker-unavailable` when not connected
+   */
   provision(topology: Topology): Promise<void>;
+  /**
+   * Consumes a queue on a channel of its own. A consumption that `ended` is over: consume again when connected.
+   * @throws Problem `not-found` when there is no such queue, `broker-unavailable` when not connected
+   */
   consume(options: ConsumeOptions): Promise<Consumption>;
   /** Stops consumptions, flushes publishes, closes channels, then connections. Safe to call twice. */
   close(): Promise<void>;

@@ -102,8 +102,8 @@ export class RunningConsumption implements Consumption {
     this.#inFlight++;
     const delivery = this.#deliver(message);
     try {
-      const result: unknown = this.#options.onMessage(delivery);
-      if (result instanceof Promise) result.catch((error: unknown) => this.#fail(delivery, error));
+      const handled = this.#options.onMessage(delivery);
+      if (handled) handled.catch((error: unknown) => this.#fail(delivery, error));
     } catch (error) {
       this.#fail(delivery, error);
     }

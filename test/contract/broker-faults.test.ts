@@ -1,0 +1,186 @@
+/** What the broker machine does when RabbitMQ itself is killed, hangs or runs out of memory. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Broker } from '../../shared/broker/broker.ts';
+import type { BrokerEvent } from '../../shared/broker/broker-event.ts';
+import { connectBroker } from '../../shared/broker/rabbitmq.ts';
+import { systemClock } from '../../shared/clock.ts';
+import { startPrivateStack } from '../stack/current-stack.ts';
+import type { Stack } from '../stack/stack.ts';
+import { before, connected, drain, makeCorner, messagesTo, messageTo, reaches } from './broker-contract.ts';
+
+let stack: Stack;
+const open: Broker[] = [];
+let events: BrokerEvent[] = [];
+
+beforeAll(async () => {
+  stack = await startPrivateStack();
+});
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((broker) => broker.close()));
+});
+afterAll(async () => {
+  await stack.stop();
+});
+
+function connectTo(urls: readonly string[], heartbeatSeconds = 10): Broker {
+  events = [];
+  const broker = connectBroker({
+    urls,
+    heartbeatSeconds,
+    connectTimeoutMs: 3000,
+    clock: systemClock,
+    closeTimeoutMs: 500,
+    onEvent: (event) => events.push(event),
+  });
+  open.push(broker);
+  return broker;
+}
+
+async function connectedTo(urls: readonly string[], heartbeatSeconds?: number): Promise<Broker> {
+  const broker = connectTo(urls, heartbeatSeconds);
+  await connected(broker);
+  return broker;
+}
+
+const run = promisify(execFile);
+
+/** rabbitmqctl for the node of this stack; Debian keeps it beside the server. */
+async function control(...args: readonly string[]): Promise<void> {
+  const beside = '/usr/lib/rabbitmq/bin/rabbitmqctl';
+  await run(
+    existsSync(beside) ? beside : 'rabbitmqctl',
+    ['-n', `setway-${stack.ports.amqp}@localhost`, ...args],
+    {
+      env: {
+        ...process.env,
+        HOME: path.join(stack.addresses.dir, 'rabbitmq'),
+        ERL_EPMD_PORT: String(stack.ports.epmd),
+      },
+    },
+  );
+}
+
+/** Publishes without end until `stopped`, and every outcome there was. */
+async function flood(
+  broker: Broker,
+  batch: () => ReturnType<typeof messagesTo>,
+  stopped: () => boolean,
+): Promise<string[]> {
+  const outcomes: string[] = [];
+  while (!stopped()) {
+    outcomes.push(...(await broker.publish(batch(), { timeoutMs: 5000 })));
+    await new Promise((next) => void setImmediate(next));
+  }
+  return outcomes;
+}
+
+describe('a broker that is killed', () => {
+  test('settles all in flight, ends consumptions, and comes back by itself with its topology', async () => {
+    const broker = await connectedTo([stack.amqpUrl('/')]);
+    const corner = await makeCorner(broker);
+    const consumption = await broker.consume({ queue: corner.queue, prefetch: 10, onMessage: () => {} });
+    const floods = Array.from({ length: 4 }, () =>
+      flood(
+        broker,
+        () => messagesTo(corner, 200),
+        () => broker.state === 'disconnected',
+      ),
+    );
+    await broker.publish(messagesTo(corner, 10), { timeoutMs: 5000 });
+    await stack.parts.rabbitmq.kill();
+    await before('the end of the consumption', consumption.ended);
+    const outcomes = await before('all outcomes', Promise.all(floods));
+    expect(outcomes.flat()).toContain('unknown');
+    expect(await broker.publish([messageTo(corner, 'down')], { timeoutMs: 5000 })).toEqual(['unknown']);
+    await expect(broker.provision({ exchanges: [], queues: [], bindings: [] })).rejects.toMatchObject({
+      kind: 'broker-unavailable',
+    });
+    await broker.provision(remembered(corner.queue)).catch(() => {});
+
+    await stack.parts.rabbitmq.start();
+    await connected(broker);
+    const fresh = { exchange: 'new.since.the.kill', queue: 'new.since.the.kill' };
+    expect(await broker.publish([messageTo(fresh, 'back')], { timeoutMs: 5000 })).toEqual(['confirmed']);
+    expect(await drain(broker, fresh, 1)).toEqual(['back']);
+  });
+
+  test('a broker that hangs is given up after its heartbeats, and nothing waits longer than its timeout', async () => {
+    const broker = await connectedTo([stack.amqpUrl('/')], 1);
+    const corner = await makeCorner(broker);
+    stack.parts.rabbitmq.pause();
+    const publishing = broker.publish(messagesTo(corner, 50), { timeoutMs: 300 });
+    try {
+      expect(new Set(await before('the outcomes', publishing))).toEqual(new Set(['unknown']));
+      await reaches(broker, 'disconnected');
+    } finally {
+      stack.parts.rabbitmq.resume();
+    }
+    await connected(broker);
+    expect(await broker.publish([messageTo(corner, 'back')], { timeoutMs: 5000 })).toEqual(['confirmed']);
+  });
+});
+
+describe('several URLs', () => {
+  test('a node that is down costs one attempt: the next URL is tried', async () => {
+    const dead = 'amqp://guest:guest@127.0.0.1:1';
+    const broker = await connectedTo([dead, stack.amqpUrl('/')]);
+    expect(broker.state).toBe('connected');
+    expect(events.find(({ kind }) => kind === 'connect-failed')).toMatchObject({ host: '127.0.0.1:1' });
+  });
+
+  test('a wrong password is a state and an event, without the password', async () => {
+    const url = new URL(stack.amqpUrl('/'));
+    url.password = 'secret-word';
+    const broker = connectTo([url.href]);
+    await before(
+      'a failed attempt',
+      new Promise<void>((resolve) => {
+        const look = (): void => {
+          if (events.some(({ kind }) => kind === 'connect-failed')) resolve();
+          else setImmediate(look);
+        };
+        look();
+      }),
+    );
+    expect(broker.state).toBe('disconnected');
+    expect(JSON.stringify(events)).not.toContain('secret-word');
+  });
+});
+
+describe('a memory alarm', () => {
+  test('blocks publishing but not consuming, and ends without harm', async () => {
+    const broker = await connectedTo([stack.amqpUrl('/')]);
+    const corner = await makeCorner(broker);
+    await broker.publish([messageTo(corner, 'before')], { timeoutMs: 5000 });
+    await control('set_vm_memory_high_watermark', '0.00001');
+    try {
+      // RabbitMQ tells a connection that it is blocked only when it publishes.
+      const blocked = reaches(broker, 'blocked');
+      const first = await broker.publish(messagesTo(corner, 3), { timeoutMs: 1000 });
+      await blocked;
+      expect(first).toContain('unknown');
+      expect(await broker.publish([messageTo(corner, 'x')], { timeoutMs: 60_000 })).toEqual(['unknown']);
+      await expect(broker.publishFast([messageTo(corner, 'x')])).rejects.toMatchObject({
+        kind: 'broker-unavailable',
+      });
+      expect(await drain(broker, corner, 1)).toEqual(['before']);
+    } finally {
+      await control('set_vm_memory_high_watermark', 'absolute', '1GB');
+    }
+    await connected(broker);
+    expect(await broker.publish([messageTo(corner, 'after')], { timeoutMs: 5000 })).toEqual(['confirmed']);
+  });
+});
+
+function remembered(queue: string): Parameters<Broker['provision']>[0] {
+  const name = 'new.since.the.kill';
+  return {
+    exchanges: [{ name, type: 'topic' }],
+    queues: [name, queue].map((each) => ({ name: each, arguments: { 'x-queue-type': 'quorum' } })),
+    bindings: [{ exchange: name, queue: name, bindingKey: 'a.#' }],
+  };
+}
