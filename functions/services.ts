@@ -17,5 +17,7 @@ export interface Services {
   readonly telemetry: Telemetry;
   /** Whose geolocation headers to trust. */
   readonly platform: Platform;
+  /** Whether `/metrics` asks for an API key. */
+  readonly metricsAccess: 'open' | 'key';
   readonly limits: { readonly maxBodyBytes: number };
 }

@@ -8,8 +8,8 @@ export const fetchWaiting: Job = {
   name: 'fetch',
   run: (parts) =>
     forEachSet(parts, async (set) => {
-      const { liveHosts } = await parts.databases(set);
-      if ((await liveHosts()) > 0) return 0;
+      const databases = await parts.databases(set);
+      if ((await databases.liveHosts()) > 0) return 0;
       return parts.visit(set, (host) => host.shift(budget));
     }),
 };

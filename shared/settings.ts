@@ -75,6 +75,8 @@ const schema = z.object({
   SETWAY_IDEMPOTENCY_HOURS: whole(24, { least: 1, most: 720 }),
   /** Time a stopping host gives to webhook calls under way. */
   SETWAY_STOP_GRACE_SECONDS: seconds(20),
+  /** Where the webhook functions of this deployment keep their own tables (functions/webhooks/). */
+  SETWAY_WEBHOOK_DATABASE: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
   /** Node server. */
   SETWAY_HOST: z.string().default('127.0.0.1'),
   SETWAY_PORT: whole(8700, { least: 0, most: 65_535 }),

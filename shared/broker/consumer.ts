@@ -120,6 +120,7 @@ export class RunningConsumption implements Consumption {
       message: toInbound(message),
       ack: () => settleOnce((channel) => channel.ack(message)),
       requeue: () => settleOnce((channel) => channel.reject(message, true)),
+      reject: () => settleOnce((channel) => channel.reject(message, false)),
     };
   }
 

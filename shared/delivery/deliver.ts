@@ -42,7 +42,7 @@ export interface DeliverParts {
 
 export interface Deliverer {
   /** A message the broker handed out for a subscription. */
-  take(delivery: InboundDelivery, subscription: string): void;
+  take: (delivery: InboundDelivery, subscription: string) => void;
   /** Entries of kind `redeliver` claimed from a shard; resolves when all are recorded. */
   redeliver(store: Store, entries: readonly DueEntry[]): Promise<void>;
   /** Deliveries waiting or under way. */

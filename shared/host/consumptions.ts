@@ -2,22 +2,22 @@
  * Keeps one consumption per active subscription of a SET: begins those that are missing, stops those whose
  * subscription was paused or removed, and begins anew where the broker ended one (channel or connection lost).
  */
-import type { Broker, Consumption } from '../broker/broker.ts';
-import type { InboundDelivery } from '../broker/broker.ts';
-import type { Clock } from '../clock.ts';
+import type { Broker, Consumption, InboundDelivery } from '../broker/broker.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 import { queueOf } from '../topology/names.ts';
 
 export interface ConsumptionsParts {
   readonly broker: Broker;
-  readonly clock: Clock;
   readonly take: (delivery: InboundDelivery, subscription: string) => void;
+  /** For the messages in flight of a subscription that goes. */
   readonly graceMs: number;
 }
 
 export interface Consumptions {
   /** Makes what is consumed equal to these subscriptions. Never rejects: what fails is tried at the next call. */
   reconcile(wanted: readonly Subscription[]): Promise<void>;
+  /** Messages handed out so far. */
+  readonly taken: number;
   stop(graceMs: number): Promise<void>;
 }
 
@@ -34,6 +34,7 @@ interface Running {
 export function createConsumptions(parts: ConsumptionsParts): Consumptions {
   const running = new Map<string, Running>();
   let isStopped = false;
+  let taken = 0;
 
   const begin = async (subscription: Subscription): Promise<void> => {
     const { name } = subscription;
@@ -41,7 +42,10 @@ export function createConsumptions(parts: ConsumptionsParts): Consumptions {
     const consumption = await parts.broker.consume({
       queue: queueOf(name),
       prefetch,
-      onMessage: (delivery) => parts.take(delivery, name),
+      onMessage: (delivery) => {
+        taken++;
+        parts.take(delivery, name);
+      },
     });
     if (isStopped) return consumption.stop(0);
     running.set(name, { consumption, prefetch });
@@ -57,6 +61,9 @@ export function createConsumptions(parts: ConsumptionsParts): Consumptions {
   };
 
   return {
+    get taken() {
+      return taken;
+    },
     async reconcile(wanted) {
       if (isStopped || parts.broker.state === 'disconnected') return;
       const names = new Map(wanted.map((subscription) => [subscription.name, subscription]));

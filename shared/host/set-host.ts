@@ -6,22 +6,20 @@
  * due work and the heartbeat; `stop` ends them in order: no new messages, webhook calls finished, confirms awaited,
  * channels closed, then connections.
  */
-import type { AgendaKind, DueEntry } from '../agenda/agenda.ts';
-import type { Broker } from '../broker/broker.ts';
-import type { Catalog, CatalogSource } from '../catalog/catalog.ts';
+import type { AgendaKind } from '../agenda/agenda.ts';
+import type { Broker, BrokerState } from '../broker/broker.ts';
+import type { CatalogSource } from '../catalog/catalog.ts';
 import type { Clock } from '../clock.ts';
 import type { Courier } from '../delivery/courier.ts';
-import { createDeliverer, type Deliverer } from '../delivery/deliver.ts';
+import { createDeliverer } from '../delivery/deliver.ts';
 import { shardOf } from '../message/shard.ts';
-import { createCommitter, type Committer } from '../publish/commit.ts';
-import { sendMessages } from '../publish/send.ts';
+import { createCommitter } from '../publish/commit.ts';
 import type { SetLink, SetStatus } from '../sets/set-link.ts';
 import type { Store } from '../store/store.ts';
-import type { Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
-import { planTopology } from '../topology/plan.ts';
-import { createConsumptions, type Consumptions } from './consumptions.ts';
-import { startDueLoop, type DueLoop } from './due-loop.ts';
+import { createConsumptions } from './consumptions.ts';
+import { createDueWork, type Budget } from './due-work.ts';
+import { createHostView } from './host-view.ts';
 import type { Register } from './register.ts';
 
 export interface SetHostParts {
@@ -42,237 +40,146 @@ export interface SetHostParts {
 export interface SetHostTiming {
   readonly confirmTimeoutMs: number;
   readonly resendAfterMs: number;
+  /** Tries before a message is FAILED. */
   readonly maxSendAttempts: number;
   readonly heartbeatMs: number;
   /** How often the catalog is looked at for changes. */
   readonly reconcileMs: number;
+  /** Time a stopping host gives to webhook calls under way. */
   readonly stopGraceMs: number;
-}
-
-/** How much a short-lived host may do. */
-export interface Budget {
-  readonly maxMs: number;
-  readonly maxItems: number;
 }
 
 export interface SetHost extends SetLink {
   /** Begins to consume, to do due work, and to beat. Safe to call twice. */
   start(): void;
-  /** Looks at the catalog and the broker now instead of at the next turn. Never rejects. */
-  reconcile(): Promise<void>;
-  /** Claims and handles due work of one kind, without `start`. Returns how many entries. */
+  /** Claims and handles due work of one kind, with or without `start`. Returns how many entries. */
   handleDue(kind: AgendaKind, budget: Budget): Promise<number>;
-  /** Consumes for at most a while or a number of deliveries, then stops cleanly: the one primitive of consumption. */
+  /**
+   * Consumes for at most a while or a number of messages, then stops cleanly: the one primitive of consumption, for a
+   * host that was not started. Returns how many messages.
+   */
   shift(budget: Budget): Promise<number>;
   stop(): Promise<void>;
 }
 
-/** Longer than any webhook call plus the wait for a slot. */
-const redeliverLeaseMs = 330_000;
-/** Others write due work too (crons, other hosts): look at least this often. */
-const idleMs = 15_000;
-
 export function openSetHost(parts: SetHostParts): SetHost {
-  const { set, broker, clock, timing } = parts;
-  let catalog: Catalog | undefined;
-  let disabled: ReadonlySet<string> = new Set();
-  let provisioned = -1;
-  let loops: readonly DueLoop[] = [];
-  let cancelBeat = (): void => undefined;
-  let cancelReconcile = (): void => undefined;
-  let isStarted = false;
-  let isStopped = false;
-  let taken = 0;
-
-  const subscription = (name: string): Subscription | undefined => {
-    const found = catalog?.subscriptions.get(name);
-    return found && disabled.has(name) ? { ...found, status: 'disabled' } : found;
-  };
+  const { set, host, broker, clock, timing, telemetry, stores, register } = parts;
   const sendParts = {
     set,
     broker,
-    telemetry: parts.telemetry,
+    telemetry,
     confirmTimeoutMs: timing.confirmTimeoutMs,
     maxAttempts: timing.maxSendAttempts,
   };
-  const committer: Committer = createCommitter({
-    ...sendParts,
-    stores: parts.stores,
-    clock,
-    resendAfterMs: timing.resendAfterMs,
-  });
-  const deliverer: Deliverer = createDeliverer({
+  const view = createHostView(parts);
+  const committer = createCommitter({ ...sendParts, stores, clock, resendAfterMs: timing.resendAfterMs });
+  const deliverer = createDeliverer({
     ...parts,
-    subscription,
-    disable: async (name, reason) => {
-      disabled = new Set([...disabled, name]);
-      await parts.register.disable(name, reason);
-      void reconcile();
-    },
-    onRetry: (afterMs) => nudge(afterMs),
+    subscription: (name) => view.subscription(name),
+    disable: (name, reason) => view.disable(name, reason).then(reconcile),
+    onRetry: (afterMs) => due.nudge(afterMs),
   });
-  const consumptions: Consumptions = createConsumptions({
-    broker,
-    clock,
-    graceMs: timing.stopGraceMs,
-    take: (delivery, name) => {
-      taken++;
-      deliverer.take(delivery, name);
-    },
-  });
+  const due = createDueWork({ ...sendParts, stores, clock, deliverer, resendAfterMs: timing.resendAfterMs });
+  const consumptions = createConsumptions({ broker, graceMs: timing.stopGraceMs, take: deliverer.take });
+  const cancels = new Map<string, () => void>();
+  let life: 'open' | 'started' | 'stopped' = 'open';
 
-  const nudge = (afterMs: number): void => {
-    for (const loop of loops) loop.nudge(afterMs);
-  };
-
-  const resend = async (store: Store, entries: readonly DueEntry[]): Promise<void> => {
-    const loaded = await store.load(entries.flatMap((entry) => entry.refs));
-    const ready = new Map(
-      loaded.filter(({ state }) => state === 'READY').map(({ message }) => [message.id, message]),
-    );
-    await Promise.all(
-      entries.map(async (entry) => {
-        const messages = entry.refs.flatMap((id) => ready.get(id) ?? []);
-        if (messages.length === 0) await store.finish([entry]);
-        else await sendMessages(sendParts, store, { lease: entry, messages, attempts: entry.attempts });
-      }),
-    );
-  };
-
-  const handlers: Readonly<
-    Record<AgendaKind, (store: Store, entries: readonly DueEntry[]) => Promise<void>>
-  > = {
-    send: resend,
-    redeliver: (store, entries) => deliverer.redeliver(store, entries),
-  };
-  /** Entries under way at once; an entry of kind `send` holds up to 500 messages. */
-  const capacities: Readonly<Record<AgendaKind, number>> = { send: 4, redeliver: 200 };
-  const leaseMsOf = (kind: AgendaKind): number =>
-    kind === 'send' ? timing.confirmTimeoutMs + timing.resendAfterMs : redeliverLeaseMs;
-  const isReady = (kind: AgendaKind): boolean => kind !== 'send' || broker.state === 'connected';
-
-  const provision = async (): Promise<void> => {
-    catalog = await parts.catalog.current();
-    disabled = await parts.register.disabled();
-    if (broker.state === 'disconnected' || provisioned === catalog.version) return;
-    await broker.provision(planTopology([...catalog.topics.values()], [...catalog.subscriptions.values()]));
-    provisioned = catalog.version;
+  /** Runs now and again and again until the host stops; what fails is tried at the next turn. */
+  const repeat = (name: string, everyMs: number, task: () => Promise<void>): void => {
+    void task()
+      .catch(() => undefined)
+      .then(() => {
+        if (life !== 'stopped')
+          cancels.set(
+            name,
+            clock.after(everyMs, () => repeat(name, everyMs, task)),
+          );
+      });
   };
 
   const reconcile = async (): Promise<void> => {
-    try {
-      await provision();
-      if (!isStarted || isStopped) return;
-      const active = [...(catalog?.subscriptions.keys() ?? [])].flatMap((name) => subscription(name) ?? []);
-      await consumptions.reconcile(active.filter(({ status }) => status === 'active'));
-    } catch {
-      // The database or the broker is away: the next turn tries again.
-    }
+    await view.refresh();
+    if (life === 'started') await consumptions.reconcile(view.active());
   };
 
-  const reconcileForEver = (): void => {
-    void reconcile().then(() => {
-      if (!isStopped) cancelReconcile = clock.after(timing.reconcileMs, reconcileForEver);
-    });
+  const showState = (state: BrokerState): void => {
+    telemetry.set('setway_broker_state', { set }, brokerGauge[state]);
+    // The connection is back: what waited for it is due now. A failure is tried again at the next turn.
+    if (state === 'connected' && life === 'started')
+      void reconcile().then(
+        () => due.nudge(0),
+        () => undefined,
+      );
   };
+  cancels.set('state', broker.onState(showState));
 
-  const beatForEver = (): void => {
-    parts.telemetry.set('setway_broker_state', { set }, brokerGauge[broker.state]);
-    // A beat that is lost makes the host look dead: others then help, which does no harm.
-    void parts.register.beat(broker.state).catch(() => undefined);
-    if (!isStopped) cancelBeat = clock.after(timing.heartbeatMs, beatForEver);
+  const status = async (): Promise<SetStatus> => {
+    const database = await register.disabled().then(
+      () => 'up' as const,
+      () => 'down' as const,
+    );
+    return {
+      set,
+      host,
+      broker: broker.state,
+      database,
+      unconfirmed: committer.unsettled,
+      metrics: telemetry.snapshot(),
+    };
   };
-
-  const stopListening = broker.onState((state) => {
-    parts.telemetry.set('setway_broker_state', { set }, brokerGauge[state]);
-    if (state === 'connected' && isStarted) void reconcile().then(() => nudge(0));
-  });
 
   return {
     accept: (offers, options) => committer.accept(offers, options),
-    find: async (id) => parts.stores[shardOf(id, parts.stores.length)]?.find(id),
-    async status(): Promise<SetStatus> {
-      const database = await parts.register.disabled().then(
-        () => 'up' as const,
-        () => 'down' as const,
-      );
-      const metrics = parts.telemetry.snapshot();
-      return {
-        set,
-        host: parts.host,
-        broker: broker.state,
-        database,
-        unconfirmed: committer.unsettled,
-        metrics,
-      };
-    },
+    find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
+    status,
     start() {
-      if (isStarted) return;
-      isStarted = true;
-      loops = parts.stores.flatMap((store) =>
-        (['send', 'redeliver'] as const).map((kind) =>
-          startDueLoop({
-            ...parts,
-            store,
-            kind,
-            idleMs,
-            capacity: capacities[kind],
-            leaseMs: leaseMsOf(kind),
-            isReady: () => isReady(kind),
-            handle: (entries) => handlers[kind](store, entries),
-          }),
-        ),
-      );
-      reconcileForEver();
-      beatForEver();
+      if (life !== 'open') return;
+      life = 'started';
+      due.startLoops();
+      repeat('reconcile', timing.reconcileMs, reconcile);
+      repeat('beat', timing.heartbeatMs, () => register.beat(broker.state));
     },
-    reconcile,
     async handleDue(kind, budget) {
-      await provision();
-      const endMs = clock.nowMs() + budget.maxMs;
-      let handled = 0;
-      for (const store of parts.stores) {
-        while (isReady(kind) && handled < budget.maxItems && clock.nowMs() < endMs) {
-          const limit = Math.min(capacities[kind], budget.maxItems - handled);
-          const entries = await store.claim({ set, kind, limit, leaseMs: leaseMsOf(kind) });
-          if (entries.length === 0) break;
-          await handlers[kind](store, entries);
-          handled += entries.length;
-        }
-      }
-      return handled;
+      await connected(clock, broker, budget.maxMs);
+      await view.refresh();
+      return due.handle(kind, budget);
     },
     async shift(budget) {
-      const from = taken;
-      isStarted = true;
-      await reconcile();
-      await waitUntil(clock, budget.maxMs, () => taken - from >= budget.maxItems);
+      await connected(clock, broker, budget.maxMs);
+      await view.refresh();
+      const from = consumptions.taken;
+      await consumptions.reconcile(view.active());
+      await until(clock, budget.maxMs, () => consumptions.taken - from >= budget.maxItems);
       await consumptions.stop(timing.stopGraceMs);
-      return taken - from;
+      return consumptions.taken - from;
     },
     async stop() {
-      if (isStopped) return;
-      isStopped = true;
-      cancelBeat();
-      cancelReconcile();
-      stopListening();
-      await Promise.all([consumptions.stop(timing.stopGraceMs), ...loops.map((loop) => loop.stop())]);
+      if (life === 'stopped') return;
+      life = 'stopped';
+      for (const cancel of cancels.values()) cancel();
+      await Promise.all([consumptions.stop(timing.stopGraceMs), due.stop()]);
       await committer.idle();
       await broker.close();
       // Without it the register forgets the host by itself a little later.
-      await parts.register.leave().catch(() => undefined);
+      await register.leave().catch(() => undefined);
     },
   };
 }
 
 const brokerGauge = { connected: 1, blocked: 0.5, disconnected: 0 } as const;
 
-/** A shift looks this often whether it has done enough. */
-const shiftTickMs = 50;
+/** A host that was just opened waits for its first connection; one that gets none in time does what it can without. */
+const firstConnectionMs = 4_000;
 
-async function waitUntil(clock: Clock, maxMs: number, isEnough: () => boolean): Promise<void> {
+async function connected(clock: Clock, broker: Broker, maxMs: number): Promise<void> {
+  await until(clock, Math.min(firstConnectionMs, maxMs), () => broker.state !== 'disconnected');
+}
+
+/** A short-lived host looks this often whether it may go on. */
+const tickMs = 25;
+
+async function until(clock: Clock, maxMs: number, isTrue: () => boolean): Promise<void> {
   const endMs = clock.nowMs() + maxMs;
-  while (!isEnough() && clock.nowMs() < endMs) {
-    await new Promise<void>((resolve) => clock.after(shiftTickMs, resolve));
-  }
+  while (!isTrue() && clock.nowMs() < endMs)
+    await new Promise<void>((resolve) => clock.after(tickMs, resolve));
 }

@@ -48,6 +48,22 @@ export async function appendDocument(sql: Sql, { version, document }: VersionedD
     );
 }
 
+/** The newest document of the first source that answers, into every copy that lacks it. Returns how many were written. */
+export async function copyCatalog(sources: readonly Sql[], copies: readonly Sql[]): Promise<number> {
+  const newest = await firstAnswer(sources, readDocument);
+  if (!newest) return 0;
+  const written = await Promise.allSettled(
+    copies.map(async (copy) => {
+      const known = await readDocument(copy);
+      if (known && known.version >= newest.version) return 0;
+      await writeDocument(copy, newest);
+      return 1;
+    }),
+  );
+  // A copy that is away is written at the next probe.
+  return written.reduce((sum, result) => sum + (result.status === 'fulfilled' ? result.value : 0), 0);
+}
+
 interface Reading extends VersionedDocument {
   readonly health: Readonly<Record<string, SetHealth>>;
 }
@@ -85,7 +101,8 @@ export function createCatalogSource(parts: CatalogSourceParts): CatalogSource {
 
   const refresh = async (): Promise<Catalog> => {
     refreshedAtMs = parts.clock.nowMs();
-    const found = await firstAnswer(parts.databases, kept?.catalog.version ?? 0);
+    const newerThan = kept?.catalog.version ?? 0;
+    const found = await firstAnswer(parts.databases, (sql) => read(sql, newerThan));
     const document = found.document ?? kept?.document;
     const version = found.version ?? kept?.catalog.version;
     if (!document || version === undefined) {
@@ -109,11 +126,11 @@ export function createCatalogSource(parts: CatalogSourceParts): CatalogSource {
   };
 }
 
-async function firstAnswer(databases: readonly Sql[], newerThan: number): Promise<Partial<Reading>> {
+async function firstAnswer<T>(databases: readonly Sql[], ask: (sql: Sql) => Promise<T>): Promise<T> {
   let last: unknown = new Problem('invalid-settings', 'SETWAY_CATALOG_DATABASES is empty.');
   for (const sql of databases) {
     try {
-      return await read(sql, newerThan);
+      return await ask(sql);
     } catch (error) {
       last = error;
     }

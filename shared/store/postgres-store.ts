@@ -1,12 +1,12 @@
 /** The store contract over one Postgres database. */
-import { openDatabase, type Sql } from './database.ts';
+import type { Sql } from './database.ts';
 import { loadDeliveries, recordOutcomes } from './deliveries.ts';
 import { claimDue, finishEntries, nextDueInMs, releaseEntries } from './due-work.ts';
 import { commitOffers, findMessage, loadMessages, settleEntry } from './messages.ts';
 import { rotateDays } from './retention.ts';
 import type { Store } from './store.ts';
 
-export function openStore(url: string, sql: Sql = openDatabase(url)): Store {
+export function openStore(sql: Sql): Store {
   return {
     commit: (offers, options) => commitOffers(sql, offers, options),
     settle: (settlement) => settleEntry(sql, settlement),

@@ -66,7 +66,7 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     if (bridge) close = () => bridge.close();
     const corner = await stack.createCorner('store');
     sql = openDatabase(corner.postgresUrl);
-    store = openStore(corner.postgresUrl, sql);
+    store = openStore(sql);
     expect(await migrate(sql)).toEqual(['messages', 'catalog']);
   });
   afterAll(() => close());
@@ -231,7 +231,7 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
   });
 
   it('says database-unavailable when nobody answers', async () => {
-    const away = openStore('postgres://setway:setway@127.0.0.1:1/none');
+    const away = openStore(openDatabase('postgres://setway:setway@127.0.0.1:1/none'));
     await expect(away.load([offerOf().message.id])).rejects.toMatchObject({ kind: 'database-unavailable' });
   });
 });

@@ -1,0 +1,185 @@
+/**
+ * Settings → services: the only place that chooses machines. A shell adds what its platform decides: how queries
+ * travel, how Redis is reached, where SET hosts live, how webhooks are called.
+ */
+import type { CatalogSource, SetAccess } from '../shared/catalog/catalog.ts';
+import { connectBroker } from '../shared/broker/rabbitmq.ts';
+import { systemClock } from '../shared/clock.ts';
+import type { Courier } from '../shared/delivery/courier.ts';
+import { openSetHost, type SetHost } from '../shared/host/set-host.ts';
+import type { Register } from '../shared/host/register.ts';
+import { createRedisPublishLedger } from '../shared/idempotency/redis-publish-ledger.ts';
+import { connectRedis, type RedisAccess, type RedisScripts } from '../shared/idempotency/upstash.ts';
+import { Problem } from '../shared/problem.ts';
+import { createPublisher } from '../shared/publish/accept.ts';
+import { createSealer, type Sealer } from '../shared/sealed.ts';
+import { createBreaker } from '../shared/sets/breaker.ts';
+import type { SetLink } from '../shared/sets/set-link.ts';
+import type { Settings } from '../shared/settings.ts';
+import {
+  beat,
+  copyCatalog,
+  countLiveHosts,
+  createCatalogSource,
+  disableSubscription,
+  leave,
+  readDisabled,
+  writeHealth,
+} from '../shared/store/catalog.ts';
+import { openDatabase, type Sql } from '../shared/store/database.ts';
+import { openStore } from '../shared/store/postgres-store.ts';
+import { createTelemetry, type Telemetry } from '../shared/telemetry.ts';
+import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
+import type { HostAtWork, JobParts } from '../scheduled/run-job.ts';
+import type { Services } from './services.ts';
+
+export interface PlatformParts {
+  readonly redis: RedisAccess;
+  /** Keeps work alive beyond the request that began it. */
+  readonly inBackground: (work: Promise<unknown>) => void;
+}
+
+/** What every shell shares: the catalog, the databases, Redis. */
+export interface World {
+  readonly settings: Settings;
+  readonly telemetry: Telemetry;
+  readonly sealer: Sealer;
+  readonly catalog: CatalogSource;
+  readonly redis: RedisScripts;
+  /** How to reach the parts of a SET. @throws Problem `not-found` */
+  access(set: string): Promise<SetAccess>;
+}
+
+export function createWorld(settings: Settings, platform: PlatformParts): World {
+  const sealer = createSealer(settings.SETWAY_ENCRYPTION_KEYS);
+  const catalog = createCatalogSource({
+    databases: settings.SETWAY_CATALOG_DATABASES.map((url) => databaseAt(url)),
+    sealer,
+    clock: systemClock,
+    maxAgeMs: settings.SETWAY_CATALOG_MAX_AGE_MS,
+    inBackground: platform.inBackground,
+  });
+  return {
+    settings,
+    sealer,
+    catalog,
+    telemetry: createTelemetry(),
+    redis: connectRedis(platform.redis),
+    async access(set) {
+      const found = (await catalog.current()).access.get(set);
+      if (!found) throw new Problem('not-found', `There is no SET "${set}".`);
+      return found;
+    },
+  };
+}
+
+/** Opening a database opens no connection: it remembers the URL. */
+const databaseAt = (url: string): Sql => openDatabase(url);
+
+/** Rules for webhook URLs, from the settings. */
+export function webhookPolicy(settings: Settings): WebhookUrlPolicy {
+  const isOpen = settings.SETWAY_PRIVATE_WEBHOOKS === 'allow';
+  return { allowHttp: isOpen, allowLoopback: isOpen, ownHosts: settings.SETWAY_OWN_HOSTS };
+}
+
+/** Services of the edge, given the links to the SETs. */
+export function createServices(world: World, link: (set: string) => SetLink): Services {
+  const { settings, catalog, telemetry } = world;
+  const breaker = createBreaker({ clock: systemClock, random: Math.random });
+  const publisher = createPublisher({
+    catalog,
+    link,
+    breaker,
+    telemetry,
+    clock: systemClock,
+    ledger: createRedisPublishLedger(world.redis),
+    acceptTimeoutMs: settings.SETWAY_ACCEPT_TIMEOUT_MS,
+    acceptDeadlineMs: settings.SETWAY_ACCEPT_DEADLINE_MS,
+    idempotencyTtlMs: settings.SETWAY_IDEMPOTENCY_HOURS * 3_600_000,
+  });
+  return {
+    clock: systemClock,
+    catalog,
+    publisher,
+    link,
+    telemetry,
+    isUsable: (set) => breaker.usable(set),
+    platform: settings.SETWAY_PLATFORM,
+    limits: { maxBodyBytes: settings.SETWAY_MAX_BODY_BYTES },
+    metricsAccess: settings.SETWAY_OPEN_METRICS === 'yes' ? 'open' : 'key',
+  };
+}
+
+/** Opens the host of a SET: dials its broker, and may accept at once. */
+export async function openHost(world: World, set: string, courier: Courier): Promise<SetHost> {
+  const { settings, catalog, telemetry } = world;
+  const { brokerUrls, databaseUrls } = await world.access(set);
+  const host = `${set}-${crypto.randomUUID().slice(0, 8)}`;
+  return openSetHost({
+    set,
+    host,
+    stores: databaseUrls.map((url) => openStore(databaseAt(url))),
+    register: registerOf(databaseAt(databaseUrls[0] ?? ''), set, host),
+    broker: connectBroker({
+      urls: brokerUrls,
+      heartbeatSeconds: 10,
+      connectTimeoutMs: 3_000,
+      clock: systemClock,
+    }),
+    courier,
+    catalog,
+    telemetry,
+    clock: systemClock,
+    timing: {
+      confirmTimeoutMs: settings.SETWAY_CONFIRM_TIMEOUT_SECONDS,
+      resendAfterMs: settings.SETWAY_RESEND_AFTER_SECONDS,
+      maxSendAttempts: settings.SETWAY_SEND_ATTEMPTS,
+      heartbeatMs: settings.SETWAY_HEARTBEAT_SECONDS,
+      reconcileMs: settings.SETWAY_CATALOG_MAX_AGE_MS,
+      stopGraceMs: settings.SETWAY_STOP_GRACE_SECONDS,
+    },
+  });
+}
+
+/** The register of a SET is kept in its first database. */
+function registerOf(sql: Sql, set: string, host: string): Register {
+  return {
+    beat: (broker) => beat(sql, { set, host, broker }),
+    leave: () => leave(sql, { set, host }),
+    disabled: () => readDisabled(sql),
+    disable: (subscription, reason) => disableSubscription(sql, subscription, reason),
+  };
+}
+
+/** What the cron functions need, given how a host is visited. */
+export function createJobParts(
+  world: World,
+  visit: <T>(set: string, work: (host: HostAtWork) => Promise<T>) => Promise<T>,
+): JobParts {
+  const { settings, catalog, telemetry } = world;
+  const catalogDatabases = settings.SETWAY_CATALOG_DATABASES.map((url) => databaseAt(url));
+  return {
+    catalog,
+    telemetry,
+    visit,
+    clock: systemClock,
+    retention: { days: settings.SETWAY_RETENTION_DAYS, idempotencyHours: settings.SETWAY_IDEMPOTENCY_HOURS },
+    async databases(set) {
+      const { databaseUrls } = await world.access(set);
+      return {
+        stores: databaseUrls.map((url) => openStore(databaseAt(url))),
+        liveHosts: () =>
+          countLiveHosts(databaseAt(databaseUrls[0] ?? ''), set, settings.SETWAY_HEARTBEAT_EXPIRY_SECONDS),
+      };
+    },
+    async reportHealth(reports) {
+      // A catalog database that is away learns it at the next probe.
+      await Promise.allSettled(catalogDatabases.map((sql) => writeHealth(sql, reports)));
+    },
+    async spreadCatalog() {
+      const { access } = await catalog.current();
+      const copies = [...access.values()].map(({ databaseUrls }) => databaseAt(databaseUrls[0] ?? ''));
+      return copyCatalog(catalogDatabases, copies);
+    },
+  };
+}

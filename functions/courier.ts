@@ -1,0 +1,104 @@
+/**
+ * Carries deliveries to their webhooks: writes the request, signs its bytes, sends it, reads what the answer means.
+ * How a request leaves is the platform's: a guarded connector on Node, `fetch` on Cloudflare.
+ */
+import { Buffer } from 'node:buffer';
+import type { Clock } from '../shared/clock.ts';
+import type { Answer, Courier, Dispatch } from '../shared/delivery/courier.ts';
+import { toBinaryEvent, toStructuredEvent, structuredType } from '../shared/message/cloud-event.ts';
+import { asProblem } from '../shared/problem.ts';
+import { checkWebhookUrl, type WebhookUrlPolicy } from '../shared/webhook/address.ts';
+import { outcomeOf, type WebhookAnswer } from '../shared/webhook/outcome.ts';
+import type { PostWebhook, WebhookRequest } from '../shared/webhook/request.ts';
+import { signWebhook } from '../shared/webhook/signature.ts';
+
+/** A webhook that is a function of this deployment. */
+export type WebhookFunction = (request: Request) => Promise<Response>;
+
+export interface CourierParts {
+  readonly post: PostWebhook;
+  /** Called without a network hop, by the name a subscription's endpoint gives. */
+  readonly functions: Readonly<Record<string, WebhookFunction>>;
+  readonly policy: WebhookUrlPolicy;
+  readonly clock: Clock;
+  readonly sliceSize: number;
+}
+
+export function createCourier(parts: CourierParts): Courier {
+  return {
+    sliceSize: parts.sliceSize,
+    carry: (slice) => Promise.all(slice.map((dispatch) => carryOne(parts, dispatch))),
+  };
+}
+
+async function carryOne(parts: CourierParts, dispatch: Dispatch): Promise<Answer> {
+  const beganMs = parts.clock.nowMs();
+  const answer = await call(parts, dispatch).catch((error: unknown): WebhookAnswer => ({
+    error: asProblem(error).message,
+  }));
+  const nowMs = parts.clock.nowMs();
+  return { ...outcomeOf(answer, nowMs), durationMs: nowMs - beganMs };
+}
+
+function call(parts: CourierParts, dispatch: Dispatch): Promise<WebhookAnswer> {
+  const { endpoint } = dispatch;
+  if ('function' in endpoint) return callFunction(parts, endpoint.function, dispatch);
+  // Checked again at each call: a subscription may be older than a rule.
+  const url = checkWebhookUrl(endpoint.url, parts.policy).href;
+  return parts.post(requestOf(dispatch, url, parts.clock.nowMs()));
+}
+
+/** The signed request of one delivery. */
+function requestOf(dispatch: Dispatch, url: string, nowMs: number): WebhookRequest {
+  const { message, format } = dispatch;
+  const isStructured = format === 'cloudevents-structured';
+  const body = isStructured ? toStructuredEvent(message) : message.body;
+  const headers = {
+    ...message.headers,
+    ...(format === 'cloudevents-binary' ? toBinaryEvent(message) : {}),
+    'content-type': isStructured ? structuredType : message.contentType,
+    'user-agent': 'Setway',
+    'setway-topic': message.topic,
+    'setway-subscription': dispatch.subscription,
+    'setway-attempt': String(dispatch.attempt),
+    'setway-set': message.placement.set,
+    ...(message.tag === undefined ? {} : { 'setway-tag': message.tag }),
+    ...(message.key === undefined ? {} : { 'setway-key': message.key }),
+    ...(message.traceparent === undefined ? {} : { traceparent: message.traceparent }),
+    ...signWebhook(body, {
+      id: message.id,
+      timestampSeconds: Math.floor(nowMs / 1000),
+      secrets: dispatch.secrets,
+    }),
+  };
+  return { url, headers, body, timeoutMs: dispatch.timeoutMs };
+}
+
+/** Enough of a failure's body for the record. */
+const excerptCharacters = 1024;
+
+async function callFunction(parts: CourierParts, name: string, dispatch: Dispatch): Promise<WebhookAnswer> {
+  const handle = parts.functions[name];
+  if (!handle) return { error: `This deployment has no webhook function "${name}".` };
+  const { url, headers, body } = requestOf(dispatch, `https://webhooks.invalid/${name}`, parts.clock.nowMs());
+  const request = new Request(url, { method: 'POST', headers, body: Buffer.from(body) });
+  let cancel = (): void => undefined;
+  const timeout = new Promise<WebhookAnswer>((resolve) => {
+    const late = { error: `No answer within ${dispatch.timeoutMs} ms` };
+    cancel = parts.clock.after(dispatch.timeoutMs, () => resolve(late));
+  });
+  try {
+    return await Promise.race([handle(request).then(answerOf), timeout]);
+  } finally {
+    cancel();
+  }
+}
+
+async function answerOf(response: Response): Promise<WebhookAnswer> {
+  const text = await response.text();
+  return {
+    status: response.status,
+    headers: Object.fromEntries(response.headers),
+    excerpt: response.ok ? '' : text.slice(0, excerptCharacters),
+  };
+}
