@@ -2,8 +2,9 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import path from 'node:path';
-import type { Part } from './part.ts';
+import type { BrokerPart, Part } from './part.ts';
 import { repoDir, type Ports } from './ports.ts';
+import { syncTables } from './rabbitmq.ts';
 
 const run = promisify(execFile);
 
@@ -30,6 +31,12 @@ export function createComposePart(name: Part['name'], ports: Ports): Part {
     pause: () => inBackground('pause', name),
     resume: () => inBackground('unpause', name),
   };
+}
+
+export function createComposeBroker(ports: Ports): BrokerPart {
+  const syncQueueNames = () =>
+    callCompose(ports, ['exec', '-T', 'rabbitmq', 'rabbitmqctl', 'eval', syncTables]);
+  return { ...createComposePart('rabbitmq', ports), syncQueueNames };
 }
 
 /** Removes the containers, the network and the data of a stack. */

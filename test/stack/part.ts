@@ -12,6 +12,16 @@ export interface Part {
   resume(): void;
 }
 
+export interface BrokerPart extends Part {
+  /**
+   * Makes the names of all quorum queues durable. RabbitMQ writes a new queue's entry in its name table only about 3 s
+   * later (a dets table: https://www.erlang.org/doc/apps/stdlib/dets.html, "delayed write"). Killed before that, it
+   * starts the queue as a new, empty one that never elects a leader (seen on 3.10). Call it after declaring queues and
+   * before `kill`, unless that is what the test is about.
+   */
+  syncQueueNames(): Promise<void>;
+}
+
 export type Log = (line: string) => void;
 
 /**

@@ -2,10 +2,12 @@
  * A RabbitMQ node of our own: own ports, own data, own Erlang cookie and its own epmd (Erlang's port mapper, which
  * a node would otherwise start as a daemon and leave behind). Management, federation and shovel are on.
  */
+import { execFile } from 'node:child_process';
 import { existsSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
-import type { Part } from './part.ts';
+import { promisify } from 'node:util';
+import type { BrokerPart } from './part.ts';
 import type { Ports } from './ports.ts';
 import { ServerProcess } from './server-process.ts';
 
@@ -24,7 +26,10 @@ const plugins = [
   'rabbitmq_shovel_management',
 ];
 
-export function createRabbitmq({ program, epmdProgram, dir, ports }: RabbitmqPlace): Part {
+/** Erlang: write every dets table of the node to disk. */
+export const syncTables = '[dets:sync(Table) || Table <- dets:all()].';
+
+export function createRabbitmq({ program, epmdProgram, dir, ports }: RabbitmqPlace): BrokerPart {
   const home = path.join(dir, 'rabbitmq');
   const env = environment(home, ports);
   const epmd = new ServerProcess({
@@ -58,6 +63,12 @@ export function createRabbitmq({ program, epmdProgram, dir, ports }: RabbitmqPla
     kill: () => node.kill(),
     pause: () => node.pause(),
     resume: () => node.resume(),
+    syncQueueNames: async () => {
+      await promisify(execFile)(path.join(path.dirname(program), 'rabbitmqctl'), ['eval', syncTables], {
+        env,
+        cwd: dir,
+      });
+    },
   };
 }
 

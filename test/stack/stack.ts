@@ -7,9 +7,9 @@ import path from 'node:path';
 import { serveNeonBridge } from '../../functions/node/neon-bridge.ts';
 import { serveUpstashBridge } from '../../functions/node/upstash-bridge.ts';
 import { amqpUrlOf, createDatabase, createVhost, postgresUrlOf, type StackAddresses } from './addresses.ts';
-import { createComposePart, eraseCompose } from './compose.ts';
+import { createComposeBroker, createComposePart, eraseCompose } from './compose.ts';
 import { findSources, type Sources } from './packages.ts';
-import type { Log, Part } from './part.ts';
+import type { BrokerPart, Log, Part } from './part.ts';
 import { portsFrom, type Ports, type StackPlace } from './ports.ts';
 import { checkPostgres, createPostgres, erasePostgres, postgresUrlAt } from './postgres.ts';
 import { amqpUrlAt, checkRabbitmq, createRabbitmq, managementUrlAt } from './rabbitmq.ts';
@@ -39,7 +39,7 @@ export interface Stack {
 }
 
 export interface Parts {
-  readonly rabbitmq: Part;
+  readonly rabbitmq: BrokerPart;
   readonly redis: Part;
   readonly postgres: Part;
 }
@@ -114,33 +114,39 @@ function addressesOf({ place, ports, sources: { given } }: Plan): StackAddresses
   };
 }
 
-function createParts({ place: { dir }, ports, sources, log }: Plan & { readonly log: Log }): Parts {
-  const { given, programs } = sources;
-  const { redis, rabbitmq, postgres } = given;
-  const checks = {
-    rabbitmq: rabbitmq && (() => checkRabbitmq(rabbitmq.managementUrl, rabbitmq.amqpUrl)),
-    redis: redis && (() => checkRedis(redis.redisUrl)),
-    postgres: postgres && (() => checkPostgres(postgres.postgresUrl)),
-  };
-  const other = (name: Part['name']) => {
-    const check = checks[name];
-    return check === undefined ? createComposePart(name, ports) : createGivenPart(name, check);
-  };
-  const isOurs = (name: Part['name']) => checks[name] === undefined;
-  return {
-    rabbitmq:
-      isOurs('rabbitmq') && programs.rabbitmq
-        ? createRabbitmq({ ...programs.rabbitmq, dir, ports })
-        : other('rabbitmq'),
-    redis:
-      isOurs('redis') && programs.redis
-        ? createRedis({ ...programs.redis, dir, port: ports.redis })
-        : other('redis'),
-    postgres:
-      isOurs('postgres') && programs.postgres
-        ? createPostgres({ ...programs.postgres, dir, port: ports.postgres, log })
-        : other('postgres'),
-  };
+function createParts(plan: Plan & { readonly log: Log }): Parts {
+  return { rabbitmq: createBroker(plan), redis: createCache(plan), postgres: createStore(plan) };
+}
+
+function createBroker({ place: { dir }, ports, sources: { given, programs } }: Plan): BrokerPart {
+  const { rabbitmq } = given;
+  if (rabbitmq !== undefined) {
+    const part = createGivenPart('rabbitmq', () => checkRabbitmq(rabbitmq.managementUrl, rabbitmq.amqpUrl));
+    return { ...part, syncQueueNames: async () => {} };
+  }
+  return programs.rabbitmq
+    ? createRabbitmq({ ...programs.rabbitmq, dir, ports })
+    : createComposeBroker(ports);
+}
+
+function createCache({ place: { dir }, ports, sources: { given, programs } }: Plan): Part {
+  const { redis } = given;
+  if (redis !== undefined) return createGivenPart('redis', () => checkRedis(redis.redisUrl));
+  return programs.redis
+    ? createRedis({ ...programs.redis, dir, port: ports.redis })
+    : createComposePart('redis', ports);
+}
+
+function createStore({
+  place: { dir },
+  ports,
+  sources: { given, programs },
+  log,
+}: Plan & { readonly log: Log }): Part {
+  const { postgres } = given;
+  if (postgres !== undefined) return createGivenPart('postgres', () => checkPostgres(postgres.postgresUrl));
+  if (programs.postgres === undefined) return createComposePart('postgres', ports);
+  return createPostgres({ ...programs.postgres, dir, port: ports.postgres, log });
 }
 
 /** A server somebody else runs: used, never started, stopped or killed. */
