@@ -1,0 +1,39 @@
+/**
+ * A consumer webhook, the guard's way: for effects outside a database, such as a mail. The row stands for the mail: it
+ * counts how often it was "sent" and nothing here keeps it from being counted twice but the guard. So
+ * `SELECT count(*) FROM demo_receipt WHERE count <> 1` must be 0.
+ *
+ * The one race a guard leaves: a crash after the effect and before the done marker. The lease then runs out and the
+ * retry counts again; an effect that must not do so goes the way of `inventory.ts`.
+ */
+import { webhookHandler } from '../../shared/consumer/consumer.ts';
+import type { Guard } from '../../shared/idempotency/guard.ts';
+import type { SqlRunner } from '../../shared/idempotency/sql.ts';
+import { orderOf } from './order.ts';
+
+export const receiptTables = `
+CREATE TABLE IF NOT EXISTS demo_receipt (message_id text PRIMARY KEY, count integer NOT NULL);
+`;
+
+export interface ReceiptParts {
+  readonly secrets: readonly string[];
+  readonly guard: Guard;
+  readonly sql: SqlRunner;
+}
+
+/** @example const receipt = receiptWebhook({ secrets, guard, sql }); await receipt(request); */
+export function receiptWebhook({
+  secrets,
+  guard,
+  sql,
+}: ReceiptParts): (request: Request) => Promise<Response> {
+  return webhookHandler({ secrets, subscription: 'receipt', guard }, async (message) => {
+    orderOf(message);
+    await sql(sendReceipt, [message.id]);
+  });
+}
+
+/** Counts a repetition instead of refusing it, so that one would show. */
+const sendReceipt = `
+INSERT INTO demo_receipt AS receipt (message_id, count) VALUES ($1, 1)
+ON CONFLICT (message_id) DO UPDATE SET count = receipt.count + 1`;

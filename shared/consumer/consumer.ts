@@ -1,0 +1,248 @@
+/**
+ * A consumer's webhook: at least once in, one effect out.
+ *
+ *   POST → body within the limit?    no → 413
+ *        → signature right?          no → 401
+ *        → reserve idem:<subscription>:<webhook-id> with the SHA-256 of the body
+ *            duplicate → 200, setway-duplicate: 1       in flight → 409, Retry-After
+ *            mismatch  → 422, setway-non-retryable: 1   guard gone → 503, Retry-After: never processed anyway
+ *        → run the handler, the lease renewed at a third
+ *            returns → complete → 200
+ *            throws  → release → 500, the detail kept back; NonRetryable → 422, setway-non-retryable: 1
+ *
+ * A handler that returned has had its effect, so the answer is 200 even if the done marker could not be written: a 5xx
+ * would ask for the effect again. What is left then is a copy that arrives after the lease; `once` closes that too.
+ */
+import { systemClock, type Clock } from '../clock.ts';
+import type { Guard, Reservation } from '../idempotency/guard.ts';
+import { asProblem, Problem } from '../problem.ts';
+import { isWebhookSecret, verifyWebhook } from '../webhook/signature.ts';
+import { keepLease } from './lease.ts';
+import { NonRetryable } from './non-retryable.ts';
+import { readBody } from './request-body.ts';
+import { answerDone, answerRefusal, neverRetry, retryAfter, type Refusal } from './webhook-answer.ts';
+import { toWebhookMessage, type WebhookMessage } from './webhook-message.ts';
+
+export { NonRetryable } from './non-retryable.ts';
+export type { WebhookMessage } from './webhook-message.ts';
+
+export interface WebhookOptions {
+  /** Signing secrets (`whsec_…`); several during a rotation. */
+  readonly secrets: readonly string[];
+  /** The consumer group this handler serves; part of the guard's key. */
+  readonly subscription: string;
+  /** `handler`: it guards itself by a unique row in its own transaction (`once`), and returns what that said. */
+  readonly guard: Guard | 'handler';
+  /** How long a crashed handler blocks its message. Default 30 s. */
+  readonly leaseMs?: number;
+  /** How long a copy is known as one: above the longest retry schedule and any replay. Default 7 days. */
+  readonly doneTtlMs?: number;
+  /** After this the lease is no longer renewed and the signal fires. Default 15 min. */
+  readonly maxRunMs?: number;
+  /** Default 1 MiB. */
+  readonly maxBodyBytes?: number;
+  readonly clock?: Clock;
+  /** Told what no answer shows: why a handler failed, which done marker could not be written. For your log. */
+  readonly onFault?: (fault: WebhookFault) => void;
+}
+
+export interface WebhookFault {
+  readonly during: 'reserve' | 'handler' | 'complete' | 'release';
+  readonly messageId: string;
+  readonly error: unknown;
+}
+
+export interface WebhookContext {
+  /** Fires when the lease is lost: another delivery may run this handler by now, so stop. */
+  readonly signal: AbortSignal;
+}
+
+/** What a handler may return; nothing means `done`. The words are those of `once`. */
+export type WebhookResult = void | 'done' | 'duplicate' | 'mismatch';
+
+export type WebhookHandler = (message: WebhookMessage, context: WebhookContext) => Promise<WebhookResult>;
+
+type Settings = Required<Omit<WebhookOptions, 'guard'>>;
+
+const defaults = {
+  leaseMs: 30_000,
+  doneTtlMs: 7 * 24 * 60 * 60 * 1000,
+  maxRunMs: 15 * 60 * 1000,
+  maxBodyBytes: 1024 * 1024,
+  clock: systemClock,
+  onFault: () => undefined,
+} satisfies Partial<WebhookOptions>;
+
+/** When the guard cannot be asked; long enough for a restart, short beside the retry schedule. */
+const guardGoneRetryMs = 5_000;
+
+/**
+ * A `fetch`-style webhook: works as a Worker's `fetch`, in Hono, Next.js, Deno, Bun.
+ *
+ * @throws Problem `invalid-settings` at once when a secret is none
+ * @param handle runs once per message; may run again after a crash, so its effect should be repeatable or use `once`
+ * @example
+ * export const POST = webhookHandler(
+ *   { secrets: [secret], subscription: 'receipt', guard: createRedisGuard(connectRedis({ url, token })) },
+ *   async (message) => sendReceipt(message.json()),
+ * );
+ */
+export function webhookHandler(
+  options: WebhookOptions,
+  handle: WebhookHandler,
+): (request: Request) => Promise<Response> {
+  const { guard } = options;
+  const settings: Settings = { ...defaults, ...options };
+  if (options.secrets.length === 0 || !options.secrets.every(isWebhookSecret)) {
+    const detail = `The webhook of "${options.subscription}" needs signing secrets like whsec_….`;
+    throw new Problem('invalid-settings', detail);
+  }
+  return async (request) => {
+    const received = await receive(settings, request);
+    if ('status' in received) return answerRefusal(received);
+    if (guard === 'handler') return runAlone(settings, handle, received);
+    return runGuarded({ ...settings, guard }, handle, received);
+  };
+}
+
+async function receive(settings: Settings, request: Request): Promise<WebhookMessage | Refusal> {
+  const { subscription, maxBodyBytes } = settings;
+  if (request.method !== 'POST') {
+    return { status: 405, title: 'A webhook takes POST only', headers: { allow: 'POST' } };
+  }
+  const body = await readBody(request, maxBodyBytes);
+  if (!body) return { status: 413, title: `The body exceeds ${maxBodyBytes} bytes` };
+  const refused = refusedSignature(settings, request.headers, body);
+  if (refused) return { status: 401, title: 'The signature is not valid', detail: refused };
+  return toWebhookMessage(subscription, request.headers, body);
+}
+
+/** Why the signature is refused, or undefined when it is right. */
+function refusedSignature(
+  { secrets, clock }: Settings,
+  headers: Headers,
+  body: Uint8Array,
+): string | undefined {
+  try {
+    verifyWebhook(body, headers, { secrets, nowSeconds: Math.floor(clock.nowMs() / 1000) });
+    return undefined;
+  } catch (error) {
+    const problem = asProblem(error);
+    if (problem.kind === 'unauthenticated') return problem.message;
+    throw problem;
+  }
+}
+
+/** The handler's own transaction is the guard. */
+async function runAlone(
+  settings: Settings,
+  handle: WebhookHandler,
+  message: WebhookMessage,
+): Promise<Response> {
+  try {
+    return answerResult(await handle(message, { signal: new AbortController().signal }));
+  } catch (error) {
+    return answerFailure(settings, message, error);
+  }
+}
+
+type Guarded = Settings & { readonly guard: Guard };
+
+async function runGuarded(
+  settings: Guarded,
+  handle: WebhookHandler,
+  message: WebhookMessage,
+): Promise<Response> {
+  const key = `idem:${message.subscription}:${message.id}`;
+  const sinceMs = settings.clock.nowMs();
+  const reservation = await reserve(settings, key, message);
+  switch (reservation.outcome) {
+    case 'reserved':
+      return runHolding(settings, handle, { message, key, token: reservation.token, sinceMs });
+    case 'in-flight':
+      return answerRefusal({
+        status: 409,
+        title: 'This message is being handled now',
+        headers: retryAfter(reservation.retryAfterMs),
+      });
+    case 'guard-gone':
+      return answerRefusal({
+        status: 503,
+        title: 'The guard cannot be asked',
+        headers: retryAfter(guardGoneRetryMs),
+      });
+    case 'duplicate':
+    case 'mismatch':
+      return answerResult(reservation.outcome);
+  }
+}
+
+async function reserve(
+  { guard, leaseMs, onFault }: Guarded,
+  key: string,
+  message: WebhookMessage,
+): Promise<Reservation | { readonly outcome: 'guard-gone' }> {
+  try {
+    return await guard.reserve(key, message.fingerprint, leaseMs);
+  } catch (error) {
+    onFault({ during: 'reserve', messageId: message.id, error });
+    return { outcome: 'guard-gone' };
+  }
+}
+
+interface Holding {
+  readonly message: WebhookMessage;
+  readonly key: string;
+  readonly token: string;
+  readonly sinceMs: number;
+}
+
+async function runHolding(settings: Guarded, handle: WebhookHandler, holding: Holding): Promise<Response> {
+  const lease = keepLease(settings, { ...settings, ...holding });
+  try {
+    const result = await handle(holding.message, { signal: lease.signal });
+    lease.stop();
+    await (result === 'mismatch' ? release(settings, holding) : complete(settings, holding));
+    return answerResult(result);
+  } catch (error) {
+    lease.stop();
+    await release(settings, holding);
+    return answerFailure(settings, holding.message, error);
+  }
+}
+
+async function complete(settings: Guarded, { key, token, message }: Holding): Promise<void> {
+  const { guard, doneTtlMs: ttlMs, onFault } = settings;
+  try {
+    if (await guard.complete(key, token, { fingerprint: message.fingerprint, ttlMs })) return;
+    const error = new Problem('conflict', 'The lease was lost; another delivery holds the message.');
+    onFault({ during: 'complete', messageId: message.id, error });
+  } catch (error) {
+    onFault({ during: 'complete', messageId: message.id, error });
+  }
+}
+
+/** If it fails, the lease runs out by itself. */
+async function release({ guard, onFault }: Guarded, { key, token, message }: Holding): Promise<void> {
+  await guard
+    .release(key, token)
+    .catch((error: unknown) => onFault({ during: 'release', messageId: message.id, error }));
+}
+
+function answerResult(result: WebhookResult): Response {
+  if (result !== 'mismatch') return answerDone(result ?? 'done');
+  return answerRefusal({
+    status: 422,
+    title: 'This id was processed with another body',
+    headers: neverRetry,
+  });
+}
+
+function answerFailure(settings: Settings, message: WebhookMessage, error: unknown): Response {
+  settings.onFault({ during: 'handler', messageId: message.id, error });
+  if (error instanceof NonRetryable) {
+    const title = 'The message cannot be processed';
+    return answerRefusal({ status: 422, title, detail: error.message, headers: neverRetry });
+  }
+  return answerRefusal({ status: 500, title: 'The handler failed' });
+}
