@@ -1,0 +1,123 @@
+/**
+ * One guarded POST to a webhook. Whatever the receiver does, it comes back as a value within `timeoutMs`:
+ *
+ * - The time is total: connecting, sending, waiting and reading. A receiver that drips a byte now and then restarts no
+ *   clock; a body that does not end in time is no answer, even after a 200.
+ * - Redirects are not followed: the address behind one has passed no check.
+ * - Bodies are asked for uncompressed, and at most 64 KiB of them are read, counted after any decoding. Beyond that the
+ *   connection is dropped and the status counts. 1 KiB is kept, of failures only, as text for people.
+ * - Nothing here checks where the URL leads. On Cloudflare the flag `global_fetch_strictly_public` keeps `fetch` out of
+ *   private networks; on Node use functions/node/webhook-request.ts, which keeps the same contract and checks every address.
+ */
+import type { Clock } from '../clock.ts';
+import type { AnswerHeaders, WebhookAnswer } from './outcome.ts';
+
+export interface WebhookRequest {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+  /** Total time, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** The contract: never rejects for what a receiver does. */
+export type PostWebhook = (request: WebhookRequest) => Promise<WebhookAnswer>;
+
+export interface FetchDependencies {
+  readonly fetch: typeof fetch;
+  readonly clock: Pick<Clock, 'after'>;
+}
+
+/** Bytes of an answer's body that are read. */
+export const maxAnswerBytes = 64 * 1024;
+/** Bytes of a failure's body that are kept. */
+export const excerptBytes = 1024;
+
+/** Fields every request has, whatever its own headers say. */
+export const fixedHeaders = { 'accept-encoding': 'identity' } as const;
+
+/**
+ * @example await postWebhook({ fetch, clock: systemClock }, { url, headers, body, timeoutMs: 10_000 })
+ */
+export async function postWebhook(
+  dependencies: FetchDependencies,
+  request: WebhookRequest,
+): Promise<WebhookAnswer> {
+  const stop = new AbortController();
+  let cancelTimer = (): void => undefined;
+  const outOfTime = new Promise<WebhookAnswer>((resolve) => {
+    cancelTimer = dependencies.clock.after(request.timeoutMs, () => {
+      resolve(timedOut(request.timeoutMs));
+      stop.abort();
+    });
+  });
+  try {
+    return await Promise.race([send(dependencies, request, stop.signal), outOfTime]);
+  } finally {
+    cancelTimer();
+  }
+}
+
+export function timedOut(timeoutMs: number): WebhookAnswer {
+  return { error: `No complete answer within ${timeoutMs} ms` };
+}
+
+/** The text kept of a failed answer: valid UTF-8, no control characters, which logs and databases choke on. */
+export function excerptOf(status: number, bytes: Uint8Array): string {
+  if (status >= 200 && status < 300) return '';
+  const text = new TextDecoder().decode(bytes.subarray(0, excerptBytes));
+  return text.replaceAll(/[\p{Cc}\ufeff]+/gu, ' ').trim();
+}
+
+async function send(
+  { fetch: call }: FetchDependencies,
+  request: WebhookRequest,
+  signal: AbortSignal,
+): Promise<WebhookAnswer> {
+  try {
+    const response = await call(request.url, {
+      method: 'POST',
+      headers: { ...request.headers, ...fixedHeaders },
+      body: request.body as Uint8Array<ArrayBuffer>,
+      redirect: 'manual',
+      signal,
+    });
+    const bytes = await readStart(response);
+    return {
+      status: response.status,
+      headers: headersOf(response),
+      excerpt: excerptOf(response.status, bytes),
+    };
+  } catch (error) {
+    return { error: reasonOf(error) };
+  }
+}
+
+/** The first `excerptBytes` of the body, having read it to its end or to `maxAnswerBytes`. */
+async function readStart(response: Response): Promise<Uint8Array> {
+  const start = new Uint8Array(excerptBytes);
+  let total = 0;
+  if (!response.body) return start.subarray(0, 0);
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    if (total < excerptBytes) start.set(part.value.subarray(0, excerptBytes - total), total);
+    total += part.value.byteLength;
+    if (total > maxAnswerBytes) {
+      void reader.cancel().catch(() => undefined); // dropped on purpose: the status is all that is wanted
+      break;
+    }
+  }
+  return start.subarray(0, total);
+}
+
+/** `fetch` says only "fetch failed"; why stands in its cause. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause instanceof Error && error.cause.message ? `: ${error.cause.message}` : '';
+  const code = (error as { code?: unknown }).code;
+  return `${error.message || (typeof code === 'string' ? code : error.name)}${cause}`;
+}
+
+function headersOf(response: Response): AnswerHeaders {
+  return Object.fromEntries(response.headers);
+}
