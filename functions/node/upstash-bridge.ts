@@ -181,8 +181,7 @@ function parse(command: unknown): string[] {
 }
 
 function toArgument(value: unknown): string {
-  if (typeof value === 'string') return value;
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 /**
