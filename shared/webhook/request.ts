@@ -62,11 +62,11 @@ export function timedOut(timeoutMs: number): WebhookAnswer {
   return { error: `No complete answer within ${timeoutMs} ms` };
 }
 
-/** The text kept of a failed answer: valid UTF-8, no control characters, which logs and databases choke on. */
+/** The text kept of a failed answer: one line of valid UTF-8 without control characters, on which logs and databases choke. */
 export function excerptOf(status: number, bytes: Uint8Array): string {
   if (status >= 200 && status < 300) return '';
   const text = new TextDecoder().decode(bytes.subarray(0, excerptBytes));
-  return text.replaceAll(/[\p{Cc}\ufeff]+/gu, ' ').trim();
+  return text.replaceAll(/[\p{Cc}\s\ufeff]+/gu, ' ').trim();
 }
 
 async function send(

@@ -88,7 +88,8 @@ describe('a signature', () => {
 
   it('beside ones of other versions or nonsense is found', () => {
     const good = signWebhook(body, { ...at, secrets: [secret] })['webhook-signature'];
-    verify({ headers: { 'webhook-signature': `v1a,AAAA v2,${good.slice(3)} v1, x ${good}` } });
+    const headers = { 'webhook-signature': `v1a,AAAA v2,${good.slice(3)} v1, x ${good}` };
+    expect(() => verify({ headers })).not.toThrow();
   });
 
   it.each([
@@ -114,8 +115,9 @@ describe('a signature', () => {
   });
 
   it('is accepted up to 300 s before and after', () => {
-    verify({ nowSeconds: at.timestampSeconds + 300 });
-    verify({ nowSeconds: at.timestampSeconds - 300 });
+    for (const seconds of [-300, 300]) {
+      expect(() => verify({ nowSeconds: at.timestampSeconds + seconds })).not.toThrow();
+    }
   });
 
   it('costs no more for a header with thousands of signatures', () => {
