@@ -1,0 +1,131 @@
+/** What answers look like, for the OpenAPI document. */
+import { z } from 'zod';
+import { messageKey, messageTag, setName, topicName } from '../shared/message/draft-schema.ts';
+
+export const messageId = z
+  .string()
+  .regex(/^msg_[0-7][0-9a-hjkmnp-tv-z]{25}$/)
+  .meta({ description: 'Message id.', example: 'msg_01h455vb4pex5vsknk084sn02q' });
+
+const instant = z.iso.datetime().meta({ example: '2026-01-31T10:00:00.000Z' });
+const distanceKm = z
+  .number()
+  .meta({ description: 'From the publisher to the SET, in kilometres.', example: 164.2 });
+const reason = z.string().meta({
+  description: 'The rule that chose the SET: explicit, pin, key, nearest, center; or failover, fallback.',
+  example: 'nearest',
+});
+
+export const publishedSchema = z
+  .object({
+    id: messageId,
+    state: z.enum(['stored', 'confirmed', 'unroutable', 'failed', 'sent']).meta({
+      description:
+        'stored: committed. confirmed, unroutable: what the broker said within Prefer: wait. sent: fast, handed to the broker.',
+      example: 'stored',
+    }),
+    set: setName,
+    route: z.object({ reason, distanceKm: distanceKm.optional() }),
+    duplicate: z
+      .boolean()
+      .meta({ description: 'The Idempotency-Key was known: this is the first answer.', example: false }),
+  })
+  .meta({ id: 'Published' });
+
+const attemptSchema = z.object({
+  attempt: z.int().min(1),
+  at: instant,
+  host: z.string(),
+  status: z
+    .int()
+    .nullable()
+    .meta({ description: 'HTTP status of the webhook, null when it did not answer.' }),
+  outcome: z.enum(['DONE', 'RETRY', 'DEAD']),
+  durationMs: z.number(),
+  error: z.string().nullable(),
+});
+
+const deliverySchema = z.object({
+  subscription: z.string(),
+  state: z.enum(['DONE', 'RETRY', 'DEAD']),
+  attempts: z.array(attemptSchema),
+  nextAttemptAt: instant.nullable(),
+});
+
+export const messageSchema = z
+  .object({
+    id: messageId,
+    topic: topicName,
+    tag: messageTag.nullable(),
+    key: messageKey.nullable(),
+    state: z.enum(['READY', 'CONFIRMED', 'UNROUTABLE', 'FAILED']),
+    set: setName,
+    route: z.object({ reason, distanceKm: distanceKm.nullable() }),
+    contentType: z.string(),
+    size: z.int().meta({ description: 'Bytes of the body.' }),
+    sendAttempts: z.int(),
+    acceptedAt: instant,
+    storedAt: instant,
+    confirmedAt: instant.nullable(),
+    error: z.string().nullable(),
+    deliveries: z.array(deliverySchema).meta({ description: 'One per subscription that had an outcome.' }),
+  })
+  .meta({ id: 'Message', description: 'A message with everything that happened to it.' });
+
+export const problemSchema = z
+  .looseObject({
+    type: z.string().meta({ example: '/problems/invalid-request' }),
+    title: z.string().meta({ example: 'The request breaks a rule' }),
+    status: z.int().meta({ example: 422 }),
+    detail: z.string().meta({ example: '/topic: At most 128 bytes.' }),
+    errors: z
+      .array(z.object({ at: z.string(), detail: z.string() }))
+      .optional()
+      .meta({ description: 'Every fault: a JSON pointer, header or parameter, and the remedy.' }),
+    traceId: z.string().optional().meta({ description: 'With 5xx: names the request in the log.' }),
+  })
+  .meta({ id: 'Problem', description: 'RFC 9457. The type resolves on this server.' });
+
+const place = z.object({ latitude: z.number(), longitude: z.number() });
+const health = z.enum(['up', 'down', 'unknown']);
+
+export const setListSchema = z
+  .object({
+    version: z.int().meta({ description: 'Version of the route table.' }),
+    sets: z.array(
+      z.object({
+        id: setName,
+        number: z.int(),
+        kind: z.enum(['center', 'unit']),
+        place,
+        weight: z.number(),
+        status: z.enum(['active', 'draining', 'fenced']),
+        health,
+        breaker: z
+          .enum(['closed', 'open'])
+          .meta({ description: 'open: this edge does not ask it for a while.' }),
+      }),
+    ),
+  })
+  .meta({ id: 'SetList' });
+
+export const explanationSchema = z
+  .object({
+    version: z.int(),
+    bucket: z.int().optional().meta({ description: 'Bucket of the key, 0 to 16383.' }),
+    steps: z.array(z.object({ rule: z.string(), set: setName.optional(), says: z.string() })),
+    candidates: z
+      .array(
+        z.object({
+          set: setName,
+          kind: z.enum(['center', 'unit']),
+          reason,
+          distanceKm: distanceKm.optional(),
+          health,
+          breaker: z.enum(['closed', 'open']),
+        }),
+      )
+      .meta({ description: 'In the order of trying.' }),
+    excluded: z.array(z.object({ set: setName, why: z.string() })),
+  })
+  .meta({ id: 'RouteExplanation' });
