@@ -3,7 +3,8 @@
  *
  *   /health/live    200 as long as it answers at all; restart it when it does not
  *   /health/ready   200 when the catalog is readable and at least one SET can take messages, else 503
- *   /metrics        Prometheus text; needs a key with the scope `read`, because it names topics and subscriptions
+ *   /metrics        Prometheus text; it names SETs and subscriptions, so it needs a key with the scope `read` unless the
+ *                   settings open it (for a scraper inside a private network)
  *
  * The first two are open and say nothing about whom they serve: probes have no keys.
  */
@@ -94,13 +95,15 @@ function metrics(services: Services): Door {
       },
     },
     async open({ request }) {
-      await authenticate(request, 'read', services);
+      if (services.metricsAccess === 'key') await authenticate(request, 'read', services);
       const own = services.telemetry.snapshot();
       const others = await samplesOfSets(services);
+      // A host in this very process hands out the edge's own samples again: the same objects, counted once.
+      const samples = new Set([...own, ...others.samples]);
       return {
         status: 200,
         contentType: 'text/plain; version=0.0.4; charset=utf-8',
-        body: renderPrometheus([own, ...others.samples]) + others.comments,
+        body: renderPrometheus([[...samples]]) + others.comments,
       };
     },
   };
@@ -111,12 +114,12 @@ async function samplesOfSets({
   catalog,
   clock,
   link,
-}: Services): Promise<{ samples: (readonly Sample[])[]; comments: string }> {
+}: Services): Promise<{ samples: readonly Sample[]; comments: string }> {
   const sets = [...(await catalog.current()).sets.keys()];
   const answers = await Promise.allSettled(
     sets.map(async (set) => withinMs(clock, link(set).status(), patienceMs)),
   );
-  const samples = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value.metrics] : []));
+  const samples = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value.metrics : []));
   const comments = answers.flatMap((answer, position) =>
     answer.status === 'rejected' ? [`# SET ${sets[position]}: ${asProblem(answer.reason).kind}\n`] : [],
   );

@@ -96,6 +96,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     isUsable: () => true,
     telemetry: createTelemetry(),
     platform: 'vercel',
+    metricsAccess: 'key',
     limits: { maxBodyBytes: 1024 * 1024 },
     ...overrides,
   };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Problem } from '../../shared/problem.ts';
+import { createTelemetry } from '../../shared/telemetry.ts';
 import { openEdge } from './edge.ts';
 
 const neverSettles = new Promise<never>(() => undefined);
@@ -67,5 +68,21 @@ describe('metrics', () => {
     expect(text).toContain('setway_http_requests_total{route="/v1/messages",status="202"} 1');
     expect(text).toContain('setway_stored_total{set="hangzhou"} 3');
     expect(text).toContain('# SET frankfurt: set-unavailable');
+  });
+
+  it('count a host of this very process once', async () => {
+    const telemetry = createTelemetry();
+    const status = async () => ({
+      set: 'hangzhou',
+      host: 'h1',
+      broker: 'connected' as const,
+      database: 'up' as const,
+      unconfirmed: 0,
+      metrics: telemetry.snapshot(),
+    });
+    const edge = openEdge({ telemetry, metricsAccess: 'open' }, { hangzhou: { status }, center: { status } });
+    telemetry.count('setway_stored_total', { set: 'hangzhou' }, 3);
+    const text = await (await edge.send('/metrics')).text();
+    expect(text).toContain('setway_stored_total{set="hangzhou"} 3\n');
   });
 });
