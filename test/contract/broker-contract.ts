@@ -373,6 +373,7 @@ export function brokerContract(openPlace: () => Promise<BrokerPlace>): void {
           if (!delivery.message.redelivered && idOf(delivery) === 'poison') return fail();
           delivery.ack();
           onMessage(delivery);
+          return undefined;
         },
       });
       await complete;
