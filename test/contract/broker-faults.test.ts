@@ -72,7 +72,7 @@ async function flood(
 ): Promise<string[]> {
   const outcomes: string[] = [];
   while (!stopped()) {
-    outcomes.push(...(await broker.publish(batch(), { timeoutMs: 5000 })));
+    outcomes.push(...(await broker.publish(batch(), { timeoutMs: 60_000 })));
     await new Promise((next) => void setImmediate(next));
   }
   return outcomes;
