@@ -112,7 +112,7 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
 
 /** Opens the host of a SET: dials its broker, and may accept at once. */
 export async function openHost(world: World, set: string, courier: Courier): Promise<SetHost> {
-  const { settings, catalog, telemetry } = world;
+  const { settings, catalog } = world;
   const { brokerUrls, databaseUrls } = await world.access(set);
   const host = `${set}-${crypto.randomUUID().slice(0, 8)}`;
   return openSetHost({
@@ -128,7 +128,8 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
     }),
     courier,
     catalog,
-    telemetry,
+    // Its own: an edge adds up what hosts report, wherever they live.
+    telemetry: createTelemetry(),
     clock: systemClock,
     timing: {
       confirmTimeoutMs: settings.SETWAY_CONFIRM_TIMEOUT_SECONDS,

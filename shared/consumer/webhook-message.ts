@@ -53,7 +53,7 @@ export function toWebhookMessage(subscription: string, headers: Headers, bytes: 
 /** `fatal`: a lenient decoder would put U+FFFD in place of what it cannot read. */
 function decode(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes);
   } catch (error) {
     throw new NonRetryable('The body is not valid UTF-8.', { cause: error });
   }

@@ -9,10 +9,24 @@ import { Problem } from '../problem.ts';
 /** Tagged template: every `${value}` becomes a parameter, never text. */
 export type Sql = NeonQueryFunction<false, false>;
 
+/** What the driver hands to its fetch function, and what it reads of the answer. */
+export interface QueryRequest {
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  readonly signal: AbortSignal;
+}
+export interface QueryResponse {
+  readonly ok: boolean;
+  readonly status: number;
+  json(): Promise<unknown>;
+  text(): Promise<string>;
+}
+
 export interface DatabaseTransport {
   /** Endpoint that speaks Neon's protocol; without it the one Neon derives from the host name. */
   readonly endpoint?: string;
-  readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
+  readonly fetch?: (url: string, request: QueryRequest) => Promise<QueryResponse>;
   /** Longest time for one round trip, in milliseconds. */
   readonly timeoutMs: number;
 }
@@ -25,10 +39,10 @@ export const defaultDatabaseTimeoutMs = 2_500;
  * before the first query.
  */
 export function configureDatabases(transport: DatabaseTransport): void {
-  const send = transport.fetch ?? ((url: string, init: RequestInit) => fetch(url, init));
+  const send = transport.fetch ?? ((url: string, request: QueryRequest) => fetch(url, request));
   if (transport.endpoint !== undefined) neonConfig.fetchEndpoint = transport.endpoint;
-  neonConfig.fetchFunction = (url: string, init: RequestInit) =>
-    send(url, { ...init, signal: AbortSignal.timeout(transport.timeoutMs) });
+  neonConfig.fetchFunction = (url: string, request: Omit<QueryRequest, 'signal'>) =>
+    send(url, { ...request, signal: AbortSignal.timeout(transport.timeoutMs) });
 }
 
 export function openDatabase(url: string): Sql {

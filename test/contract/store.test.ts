@@ -67,7 +67,7 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     const corner = await stack.createCorner('store');
     sql = openDatabase(corner.postgresUrl);
     store = openStore(sql);
-    expect(await migrate(sql)).toEqual(['messages', 'catalog']);
+    await migrate(sql);
   });
   afterAll(() => close());
 
@@ -211,7 +211,7 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     await store.record([retry, retry], by);
     await store.record([retry], by);
     const entries = async () =>
-      (await sql`SELECT count(*)::int AS n FROM agenda WHERE kind = 'redeliver'`)[0]?.['n'] as number;
+      (await sql`SELECT count(*)::int AS n FROM agenda WHERE kind = 'redeliver'`)[0]?.['n'];
     expect(await entries()).toBe(1);
     await store.record([outcomeOf(id)], by);
     await store.record([outcomeOf(id, { state: 'RETRY', attempt: 5, retryAfterMs: 0 })], by);

@@ -1,0 +1,35 @@
+/** Writes a seed as the next version of the catalog, to the center first, then to every SET. */
+import { sealSeed } from '../../shared/catalog/document.ts';
+import type { Seed } from '../../shared/catalog/seed.ts';
+import type { Sealer } from '../../shared/sealed.ts';
+import { appendDocument, copyCatalog, readDocument } from '../../shared/store/catalog.ts';
+import { openDatabase } from '../../shared/store/database.ts';
+import { migrate } from '../../shared/store/migrate.ts';
+
+export interface ApplyParts {
+  readonly sealer: Sealer;
+  /** Databases that hold the catalog, the center's first. */
+  readonly catalogUrls: readonly string[];
+  readonly report: (line: string) => void;
+}
+
+/**
+ * Safe to repeat: migrations apply once, and a copy that failed is written by the next run or by `probe-sets`.
+ * @returns the version written
+ * @throws Problem `database-unavailable`; `conflict` when somebody else wrote the same version first
+ */
+export async function applySeed({ sealer, catalogUrls, report }: ApplyParts, seed: Seed): Promise<number> {
+  const urls = new Set([...catalogUrls, ...seed.sets.flatMap((set) => set.databaseUrls)]);
+  for (const url of urls) {
+    const applied = await migrate(openDatabase(url));
+    if (applied.length > 0) report(`${new URL(url).pathname.slice(1)}: migrated (${applied.join(', ')})`);
+  }
+  const [center, ...others] = catalogUrls.map((url) => openDatabase(url));
+  if (!center) return 0;
+  const version = ((await readDocument(center))?.version ?? 0) + 1;
+  await appendDocument(center, { version, document: sealSeed(seed, sealer) });
+  const copies = seed.sets.map((set) => openDatabase(set.databaseUrls[0] ?? ''));
+  const written = await copyCatalog([center], [...others, ...copies]);
+  report(`Copied to ${written} further databases.`);
+  return version;
+}

@@ -1,0 +1,89 @@
+/**
+ * A Durable Object around a SET host; its name is the SET's id.
+ *
+ * An object lives as long as something goes on in it, so the host works in shifts: the alarm keeps the object awake for
+ * one shift, arms the next one first, and begins with fresh platform limits. Whatever ends the object in between (a
+ * deploy, an eviction, a crash), the next alarm or call opens the host anew, and the broker and the agenda hand out
+ * again what was under way.
+ */
+import { DurableObject } from 'cloudflare:workers';
+import type { AgendaKind } from '../../shared/agenda/agenda.ts';
+import type { Courier } from '../../shared/delivery/courier.ts';
+import type { Budget } from '../../shared/host/due-work.ts';
+import type { SetHost } from '../../shared/host/set-host.ts';
+import type { MessageId } from '../../shared/identifier.ts';
+import { Problem, toProblemData, type ProblemData } from '../../shared/problem.ts';
+import type { AcceptOptions, MessageRecord, Offer, Receipt, SetStatus } from '../../shared/sets/set-link.ts';
+import { openHost } from '../assemble.ts';
+import { worldOf, type Env } from './world.ts';
+
+/** Errors lose their class over RPC: an answer is a value or a problem as data. */
+export type Reply<T> = { readonly value: T } | { readonly problem: ProblemData };
+
+/** Well below the 15 minutes an alarm may take. */
+const shiftMs = 5 * 60_000;
+/** An invocation may have six connections waiting for headers: a slice is carried by an invocation of its own. */
+const sliceSize = 6;
+
+export class SetObject extends DurableObject<Env> {
+  #host: Promise<SetHost> | undefined;
+
+  accept(offers: readonly Offer[], options: AcceptOptions): Promise<Reply<readonly Receipt[]>> {
+    return this.#reply((host) => host.accept(offers, options));
+  }
+
+  find(id: MessageId): Promise<Reply<MessageRecord | undefined>> {
+    return this.#reply((host) => host.find(id));
+  }
+
+  status(): Promise<Reply<SetStatus>> {
+    return this.#reply((host) => host.status());
+  }
+
+  handleDue(kind: AgendaKind, budget: Budget): Promise<Reply<number>> {
+    return this.#reply((host) => host.handleDue(kind, budget));
+  }
+
+  /** The host that lives here consumes all the time: waking it is all there is to do. */
+  shift(): Promise<Reply<number>> {
+    return this.#reply(() => Promise.resolve(0));
+  }
+
+  override async alarm(): Promise<void> {
+    await this.ctx.storage.setAlarm(Date.now() + shiftMs);
+    // A host that cannot be opened now (no catalog, say) is tried again by the next alarm or call.
+    await this.#opened().catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, shiftMs - 1_000));
+  }
+
+  async #reply<T>(work: (host: SetHost) => Promise<T>): Promise<Reply<T>> {
+    try {
+      return { value: await work(await this.#opened()) };
+    } catch (error) {
+      return { problem: toProblemData(error) };
+    }
+  }
+
+  #opened(): Promise<SetHost> {
+    this.#host ??= this.#open().catch((error: unknown) => {
+      this.#host = undefined;
+      throw error;
+    });
+    return this.#host;
+  }
+
+  async #open(): Promise<SetHost> {
+    const set = this.ctx.id.name;
+    if (set === undefined)
+      throw new Problem('internal', 'A SET object must be addressed by the name of its SET.');
+    const host = await openHost(worldOf(this.env), set, this.#courier());
+    host.start();
+    if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now());
+    return host;
+  }
+
+  #courier(): Courier {
+    const { CourierEntrypoint } = this.ctx.exports;
+    return { sliceSize, carry: async (slice) => CourierEntrypoint.carry([...slice]) };
+  }
+}

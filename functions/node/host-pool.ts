@@ -1,0 +1,68 @@
+/** The SET hosts that live in this process. */
+import type { HostAtWork } from '../../scheduled/run-job.ts';
+import type { Courier } from '../../shared/delivery/courier.ts';
+import type { SetHost } from '../../shared/host/set-host.ts';
+import { Problem } from '../../shared/problem.ts';
+import type { SetLink } from '../../shared/sets/set-link.ts';
+import { openHost, type World } from '../assemble.ts';
+
+export interface HostPool {
+  /** Opens and starts hosts of the SETs this process keeps; again when the catalog has new ones. */
+  refresh(): Promise<void>;
+  link(set: string): SetLink;
+  /** Lets `work` use the SET's host, or one opened for it and stopped afterwards. */
+  visit<T>(set: string, work: (host: HostAtWork) => Promise<T>): Promise<T>;
+  stop(): Promise<void>;
+}
+
+export function createHostPool(world: World, courier: Courier): HostPool {
+  const hosts = new Map<string, Promise<SetHost>>();
+  const kept = world.settings.SETWAY_HOSTED_SETS;
+  const isKept = (set: string): boolean => kept.includes('*') || kept.includes(set);
+
+  const keep = (set: string): Promise<SetHost> => {
+    const known = hosts.get(set);
+    if (known) return known;
+    const opening = openHost(world, set, courier);
+    hosts.set(set, opening);
+    opening.then(
+      (host) => host.start(),
+      () => hosts.delete(set),
+    );
+    return opening;
+  };
+
+  const hostOf = async (set: string): Promise<SetHost> => {
+    if (isKept(set)) return keep(set);
+    throw new Problem(
+      'set-unavailable',
+      `No host of the SET "${set}" lives in this process (SETWAY_HOSTED_SETS).`,
+    );
+  };
+
+  return {
+    async refresh() {
+      const { sets } = await world.catalog.current();
+      await Promise.all([...sets.keys()].filter(isKept).map(keep));
+    },
+    link: (set) => ({
+      accept: async (offers, options) => (await hostOf(set)).accept(offers, options),
+      find: async (id) => (await hostOf(set)).find(id),
+      status: async () => (await hostOf(set)).status(),
+    }),
+    async visit(set, work) {
+      if (isKept(set)) return work(await keep(set));
+      const host = await openHost(world, set, courier);
+      try {
+        return await work(host);
+      } finally {
+        await host.stop();
+      }
+    },
+    async stop() {
+      const opened = await Promise.allSettled(hosts.values());
+      const alive = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+      await Promise.all(alive.map((host) => host.stop()));
+    },
+  };
+}

@@ -1,0 +1,86 @@
+/**
+ * A deployment of Setway on a stack: vhosts, databases, catalog, and the settings of its processes. Names begin with a
+ * prefix, so that many deployments share one stack.
+ */
+import { randomBytes } from 'node:crypto';
+import { applySeed } from '../../functions/cli/apply.ts';
+import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
+import { inventoryTables } from '../../functions/webhooks/inventory.ts';
+import { receiptTables } from '../../functions/webhooks/receipt.ts';
+import { parseSeed, type SeedInput } from '../../shared/catalog/seed.ts';
+import { createSealer } from '../../shared/sealed.ts';
+import { configureDatabases, openDatabase } from '../../shared/store/database.ts';
+import { amqpUrlOf, createDatabase, createVhost, postgresUrlOf, type StackAddresses } from './addresses.ts';
+import { demoSeed, demoSets } from './demo-world.ts';
+
+export interface Deployment {
+  readonly prefix: string;
+  readonly apiKey: string;
+  readonly seed: SeedInput;
+  /** Settings for every process; a shell adds how it reaches Postgres and Redis. */
+  readonly settings: Readonly<Record<string, string>>;
+  readonly consumerDatabaseUrl: string;
+  /** Database of a SET's first shard. */
+  readonly databaseUrls: Readonly<Record<string, string>>;
+  readonly brokerUrls: Readonly<Record<string, string>>;
+}
+
+/** The settings by which a worker reaches the stack: through the bridges. */
+export function bridgeSettings({ neonEndpoint, upstash }: StackAddresses): Readonly<Record<string, string>> {
+  return {
+    SETWAY_NEON_ENDPOINT: neonEndpoint,
+    SETWAY_REDIS_REST_URL: upstash.url,
+    SETWAY_REDIS_REST_TOKEN: upstash.token,
+  };
+}
+
+/** The settings by which a Node process reaches the stack: directly. */
+export function directSettings({ redisUrl }: StackAddresses): Readonly<Record<string, string>> {
+  return { SETWAY_REDIS_URL: redisUrl };
+}
+
+/**
+ * @param change makes another seed of the demo's
+ * @example const deployment = await deploy(stack.addresses, 'demo', (line) => console.log(line));
+ */
+export async function deploy(
+  addresses: StackAddresses,
+  prefix: string,
+  report: (line: string) => void,
+  change: (seed: SeedInput) => SeedInput = (seed) => seed,
+): Promise<Deployment> {
+  const nameOf = (part: string): string => `${prefix}_${part}`;
+  const urls = (urlOf: (name: string) => string) =>
+    Object.fromEntries(demoSets.map(({ id }) => [id, urlOf(nameOf(id))]));
+  const brokerUrls = urls((name) => amqpUrlOf(addresses, name));
+  const databaseUrls = urls((name) => postgresUrlOf(addresses, name));
+  const consumerDatabaseUrl = postgresUrlOf(addresses, nameOf('consumers'));
+  await Promise.all([
+    ...demoSets.map(({ id }) => createVhost(addresses, nameOf(id))),
+    ...[...demoSets.map(({ id }) => id), 'consumers'].map((part) => createDatabase(addresses, nameOf(part))),
+  ]);
+  const demo = demoSeed({
+    brokerUrl: (set) => brokerUrls[set] ?? '',
+    databaseUrl: (set) => databaseUrls[set] ?? '',
+  });
+  const seed = change(demo.seed);
+  const encryptionKey = randomBytes(32);
+  const catalogUrls = Object.values(databaseUrls);
+  const bridge = createNeonBridge();
+  try {
+    configureDatabases({ fetch: bridge.fetch, timeoutMs: 20_000 });
+    await applySeed({ sealer: createSealer([encryptionKey]), catalogUrls, report }, parseSeed(seed));
+    const consumers = openDatabase(consumerDatabaseUrl);
+    const statements = `${inventoryTables}${receiptTables}`.split(';').filter((text) => text.trim() !== '');
+    await consumers.transaction(statements.map((text) => consumers.query(text)));
+  } finally {
+    await bridge.close();
+  }
+  const settings = {
+    SETWAY_CATALOG_DATABASES: catalogUrls.join(','),
+    SETWAY_ENCRYPTION_KEYS: encryptionKey.toString('base64'),
+    SETWAY_WEBHOOK_DATABASE: consumerDatabaseUrl,
+    SETWAY_PRIVATE_WEBHOOKS: 'allow',
+  };
+  return { prefix, apiKey: demo.apiKey, seed, settings, consumerDatabaseUrl, databaseUrls, brokerUrls };
+}
