@@ -3,7 +3,7 @@ import { Problem } from '../problem.ts';
 import type { ProblemKind } from '../problem.ts';
 
 /** The reply code of RabbitMQ (AMQP 0-9-1 §1.2 "reply codes"), or undefined for errors of the network. */
-export function replyCodeOf(error: unknown): number | undefined {
+function replyCodeOf(error: unknown): number | undefined {
   const code = error instanceof Error ? (error as { code?: unknown }).code : undefined;
   return typeof code === 'number' ? code : undefined;
 }

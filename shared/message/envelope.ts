@@ -14,12 +14,10 @@ import type { AmqpProperties, InboundMessage, OutboundMessage } from './amqp-mes
 import type { Message, Mode } from './message.ts';
 
 const appId = 'setway';
+/** With it a client's header name must fit the 255 bytes of an AMQP header name; the door allows 128. */
 const clientPrefix = 'setway-h-';
 /** What a native client means that names no content type (RFC 9110 §8.3). */
 const defaultContentType = 'application/octet-stream';
-
-/** A header name of AMQP has at most 255 bytes; the door holds client header names to this. */
-export const maxClientHeaderNameBytes = 255 - clientPrefix.length;
 
 /** What arrived in a queue: one of our messages, or one that a native AMQP client published. */
 export type Arrival =
@@ -27,7 +25,7 @@ export type Arrival =
   | { readonly origin: 'foreign'; readonly message: ForeignMessage };
 
 /** No id of ours, no owner, no placement. */
-export interface ForeignMessage {
+interface ForeignMessage {
   /** The publisher's own id: any text, unique only if the publisher keeps it so. */
   readonly messageId?: string;
   readonly type?: string;

@@ -76,12 +76,12 @@ export function messagesTo(corner: Corner, count: number): OutboundMessage[] {
   return Array.from({ length: count }, (_, index) => messageTo(corner, `m${index}`));
 }
 
-export function idOf({ message }: InboundDelivery): string {
+function idOf({ message }: InboundDelivery): string {
   return message.properties.messageId ?? '';
 }
 
 /** Collects deliveries without settling them, until there are `count`. */
-export function collector(count: number): {
+function collector(count: number): {
   readonly taken: InboundDelivery[];
   readonly onMessage: (delivery: InboundDelivery) => void;
   readonly complete: Promise<void>;
@@ -331,6 +331,20 @@ export function brokerContract(openPlace: () => Promise<BrokerPlace>): void {
       await complete;
       ackAll(taken);
       expect(taken.map(({ message }) => message.redelivered)).toEqual([false, true]);
+    });
+
+    test('a rejected message goes to the dead-letter exchange, not back', async () => {
+      const { broker } = await start();
+      const dead = await makeCorner(broker);
+      const corner = await makeCorner(broker, { 'x-dead-letter-exchange': dead.exchange });
+      await broker.publish([messageTo(corner, 'dead')], patient);
+      const consumption = await broker.consume({
+        queue: corner.queue,
+        prefetch: 1,
+        onMessage: (delivery) => delivery.reject(),
+      });
+      expect(await drain(broker, dead, 1)).toEqual(['dead']);
+      await consumption.stop(5000);
     });
 
     test('settling twice counts once', async () => {
