@@ -236,8 +236,8 @@ function rank(view: View, group: Group): number[] {
  * SETs that is a few dozen.
  */
 function rankByDistance(view: View, group: Group, origin: UnitVector): number[] {
-  const chords = chordsFrom(origin, group);
-  const equalChord = kmToChord(chordToKm(nearestUsableChord(view, group, chords)) + equalDistanceKm);
+  const { chords, nearest } = measure(view, group, origin);
+  const equalChord = kmToChord(chordToKm(nearest) + equalDistanceKm);
   const usable = createShortList(view.limit);
   const unusable = createShortList(view.limit);
   let farthest = Infinity;
@@ -252,25 +252,24 @@ function rankByDistance(view: View, group: Group, origin: UnitVector): number[] 
   return [...usable.positions, ...unusable.positions].slice(0, view.limit);
 }
 
-function nearestUsableChord(view: View, group: Group, chords: Float64Array): number {
-  let nearest = Infinity;
-  for (let member = 0; member < chords.length; member++) {
-    const chord = chords[member] ?? Infinity;
-    if (chord < nearest && view.isUsable(group.positions[member] ?? -1)) nearest = chord;
-  }
-  return nearest;
-}
-
-/** Squared chords to all members. */
-function chordsFrom({ x, y, z }: UnitVector, { positions, vectors }: Group): Float64Array {
+/** Squared chords to all members, and the least of those to usable ones. */
+function measure(
+  view: View,
+  group: Group,
+  { x, y, z }: UnitVector,
+): { chords: Float64Array; nearest: number } {
+  const { positions, vectors } = group;
   const chords = new Float64Array(positions.length);
+  let nearest = Infinity;
   for (let member = 0, at = 0; member < chords.length; member++, at += 3) {
     const dx = (vectors[at] ?? 0) - x;
     const dy = (vectors[at + 1] ?? 0) - y;
     const dz = (vectors[at + 2] ?? 0) - z;
-    chords[member] = dx * dx + dy * dy + dz * dz;
+    const chord = dx * dx + dy * dy + dz * dz;
+    chords[member] = chord;
+    if (chord < nearest && view.isUsable(positions[member] ?? -1)) nearest = chord;
   }
-  return chords;
+  return { chords, nearest };
 }
 
 /**
@@ -286,16 +285,24 @@ function draw({ random, table }: View, position: number): number {
 function rankByWeight(view: View, { positions, weightSums }: Group): number[] {
   const usable: number[] = [];
   const unusable: number[] = [];
-  const lot = view.random() * (weightSums.at(-1) ?? 0);
-  const first = Math.max(
-    0,
-    weightSums.findIndex((sum) => sum > lot),
-  );
+  const first = firstAbove(weightSums, view.random() * (weightSums.at(-1) ?? 0));
   for (let step = 0; step < positions.length && usable.length < view.limit; step++) {
     const position = positions[(first + step) % positions.length] ?? -1;
     (view.isUsable(position) ? usable : unusable).push(position);
   }
   return [...usable, ...unusable].slice(0, view.limit);
+}
+
+/** Index of the first of rising numbers that is greater than `bound`, by halving. */
+function firstAbove(rising: Float64Array, bound: number): number {
+  let from = 0;
+  let to = rising.length - 1;
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if ((rising[middle] ?? 0) > bound) to = middle;
+    else from = middle + 1;
+  }
+  return from;
 }
 
 /** Keeps the `limit` positions of lowest order, sorted. Moves numbers within two arrays: `splice` would cost more than all the rest. */
