@@ -88,6 +88,10 @@ describe('the distance', () => {
     );
   });
 
+  it('is half way round for a chord that rounding made longer than the diameter', () => {
+    expect(chordToKm(4 + 1e-12)).toBe(halfWayRoundKm);
+  });
+
   it('comes back from its chord', () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 20_000, noNaN: true }), (km) => {
