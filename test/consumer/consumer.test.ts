@@ -10,6 +10,7 @@ import {
   type WebhookOptions,
 } from '../../shared/consumer/consumer.ts';
 import { webhook } from '../../shared/consumer/hono.ts';
+import type { Guard } from '../../shared/idempotency/guard.ts';
 import { createRedisGuard } from '../../shared/idempotency/redis-guard.ts';
 import { connectRedis } from '../../shared/idempotency/upstash.ts';
 import { useStack } from '../stack/current-stack.ts';
@@ -67,7 +68,7 @@ describe('verifying', () => {
   it('refuses a changed body, another secret, and a missing signature with 401, and runs nothing', async () => {
     const { answer, seen } = receiver();
     const good = signedRequest({ id: newMessageId(), body });
-    const changed = new Request(good, { body: `${body} ` });
+    const changed = new Request(good, { method: 'POST', body: `${body} ` });
     const other = signedRequest({
       id: newMessageId(),
       body,
@@ -240,7 +241,7 @@ describe('failing', () => {
   });
 
   it('answers 200 when the effect is there and only the done marker is not', async () => {
-    const half = { ...deadGuard, reserve: guard.reserve };
+    const half: Guard = { ...deadGuard, reserve: (...asked) => guard.reserve(...asked) };
     const { answer, faults } = receiver({ guard: half });
     expect((await answer(signedRequest({ id: newMessageId(), body }))).status).toBe(200);
     expect(faults).toMatchObject([{ during: 'complete' }]);

@@ -49,6 +49,14 @@ describe('keeping a lease', () => {
     expect(lease.signal.aborted).toBe(false);
   });
 
+  it('fires at the end of a lease that was never renewed', async () => {
+    const { clock, lease } = hold(['gone']);
+    await clock.move(29_999);
+    expect(lease.signal.aborted).toBe(false);
+    await clock.move(1);
+    expect(lease.signal.aborted).toBe(true);
+  });
+
   it.each(['gone', 'hanging'] as const)(
     'fires at the end of the lease when the guard is %s',
     async (answer) => {
