@@ -9,6 +9,8 @@ import { openHost, type World } from '../assemble.ts';
 export interface HostPool {
   /** Opens and starts hosts of the SETs this process keeps; again when the catalog has new ones. */
   refresh(): Promise<void>;
+  /** Waits, at most `maxMs`, until the hosts can send. */
+  ready(maxMs: number): Promise<void>;
   link(set: string): SetLink;
   /** Lets `work` use the SET's host, or one opened for it and stopped afterwards. */
   visit<T>(set: string, work: (host: HostAtWork) => Promise<T>): Promise<T>;
@@ -44,6 +46,11 @@ export function createHostPool(world: World, courier: Courier): HostPool {
     async refresh() {
       const { sets } = await world.catalog.current();
       await Promise.all([...sets.keys()].filter(isKept).map(keep));
+    },
+    async ready(maxMs) {
+      const opened = await Promise.all(hosts.values());
+      // A broker that is away delays what is sent, not the start.
+      await Promise.allSettled(opened.map((host) => host.ready(maxMs)));
     },
     link: (set) => ({
       accept: async (offers, options) => (await hostOf(set)).accept(offers, options),

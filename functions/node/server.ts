@@ -26,6 +26,8 @@ export interface NodeServer {
 /** One structured line. */
 export type Log = (entry: object) => void;
 
+/** How long the start waits for brokers, so that the first messages are sent at once. */
+const firstConnectionMs = 4_000;
 /** How often the process looks whether the catalog has SETs it should host. */
 const refreshMs = 5_000;
 
@@ -47,6 +49,7 @@ export async function startServer(settings: Settings, log: Log): Promise<NodeSer
   });
   const pool = createHostPool(world, courier);
   await pool.refresh();
+  await pool.ready(firstConnectionMs);
   const app = createApp(
     createServices(world, (set) => pool.link(set)),
     log,

@@ -52,7 +52,7 @@ export function createDueWork(parts: DueWorkParts): DueWork {
     redeliver: redeliverLeaseMs,
   };
   // While the broker is away its entries stay unclaimed: nothing could be done with them but to count a try.
-  const isReady = (kind: AgendaKind): boolean => kind !== 'send' || parts.broker.state === 'connected';
+  const isReady = (kind: AgendaKind): boolean => kind !== 'send' || parts.canSend();
   const loopOf = (store: Store, kind: AgendaKind): DueLoop =>
     startDueLoop({
       ...parts,

@@ -15,6 +15,8 @@ export interface HostView {
   /** The subscription as it was at the last refresh; `disabled` if this SET has stopped it by itself. */
   subscription(name: string): Subscription | undefined;
   active(): readonly Subscription[];
+  /** Whether this host has declared the SET's topology. */
+  readonly isDeclared: boolean;
   /**
    * Reads the catalog and, when it is a new version and the broker is there, declares its topology.
    * @throws Problem when the database or the broker fails: the last view stays
@@ -35,6 +37,9 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
 
   return {
     subscription,
+    get isDeclared() {
+      return declaredVersion >= 0;
+    },
     active: () =>
       [...subscriptions.keys()]
         .flatMap((name) => subscription(name) ?? [])

@@ -50,6 +50,11 @@ export interface SetHostTiming {
 }
 
 export interface SetHost extends SetLink {
+  /**
+   * Waits for the first connection, at most `maxMs`, and declares the topology.
+   * @throws Problem when the catalog cannot be read
+   */
+  ready(maxMs: number): Promise<void>;
   /** Begins to consume, to do due work, and to beat. Safe to call twice. */
   start(): void;
   /** Claims and handles due work of one kind, with or without `start`. Returns how many entries. */
@@ -64,14 +69,10 @@ export interface SetHost extends SetLink {
 
 export function openSetHost(parts: SetHostParts): SetHost {
   const { set, host, broker, clock, timing, telemetry, stores, register } = parts;
-  const sendParts = {
-    set,
-    broker,
-    telemetry,
-    confirmTimeoutMs: timing.confirmTimeoutMs,
-    maxAttempts: timing.maxSendAttempts,
-  };
   const view = createHostView(parts);
+  const canSend = (): boolean => broker.state === 'connected' && view.isDeclared;
+  const { confirmTimeoutMs, maxSendAttempts } = timing;
+  const sendParts = { set, broker, canSend, telemetry, confirmTimeoutMs, maxAttempts: maxSendAttempts };
   const committer = createCommitter({ ...sendParts, stores, clock, resendAfterMs: timing.resendAfterMs });
   const deliverer = createDeliverer({
     ...parts,
@@ -113,6 +114,11 @@ export function openSetHost(parts: SetHostParts): SetHost {
   };
   cancels.set('state', broker.onState(showState));
 
+  const ready = async (maxMs: number): Promise<void> => {
+    await until(clock, Math.min(firstConnectionMs, maxMs), () => broker.state !== 'disconnected');
+    await view.refresh();
+  };
+
   const status = async (): Promise<SetStatus> => {
     const database = await register.disabled().then(
       () => 'up' as const,
@@ -132,6 +138,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     accept: (offers, options) => committer.accept(offers, options),
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
     status,
+    ready,
     start() {
       if (life !== 'open') return;
       life = 'started';
@@ -140,13 +147,11 @@ export function openSetHost(parts: SetHostParts): SetHost {
       repeat('beat', timing.heartbeatMs, () => register.beat(broker.state));
     },
     async handleDue(kind, budget) {
-      await connected(clock, broker, budget.maxMs);
-      await view.refresh();
+      await ready(budget.maxMs);
       return due.handle(kind, budget);
     },
     async shift(budget) {
-      await connected(clock, broker, budget.maxMs);
-      await view.refresh();
+      await ready(budget.maxMs);
       const from = consumptions.taken;
       await consumptions.reconcile(view.active());
       await until(clock, budget.maxMs, () => consumptions.taken - from >= budget.maxItems);
@@ -170,10 +175,6 @@ const brokerGauge = { connected: 1, blocked: 0.5, disconnected: 0 } as const;
 
 /** A host that was just opened waits for its first connection; one that gets none in time does what it can without. */
 const firstConnectionMs = 4_000;
-
-async function connected(clock: Clock, broker: Broker, maxMs: number): Promise<void> {
-  await until(clock, Math.min(firstConnectionMs, maxMs), () => broker.state !== 'disconnected');
-}
 
 /** A short-lived host looks this often whether it may go on. */
 const tickMs = 25;

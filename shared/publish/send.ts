@@ -18,6 +18,8 @@ import type { Telemetry } from '../telemetry.ts';
 export interface SendParts {
   readonly set: string;
   readonly broker: Broker;
+  /** Connected, and the SET's topology declared: what is published now can be routed. */
+  readonly canSend: () => boolean;
   readonly telemetry: Telemetry;
   readonly confirmTimeoutMs: number;
   /** Tries before a message is FAILED. */
@@ -49,7 +51,7 @@ export async function sendMessages(
   sending: Sending,
 ): Promise<ReadonlyMap<MessageId, MessageState>> {
   const { lease, messages, attempts } = sending;
-  if (parts.broker.state !== 'connected') {
+  if (!parts.canSend()) {
     await store.release([lease], brokerAwayMs);
     return new Map(messages.map((message) => [message.id, 'READY']));
   }
@@ -77,12 +79,16 @@ async function publishAll(
   parts: SendParts,
   messages: readonly Message[],
 ): Promise<readonly PublishOutcome[]> {
+  const options = { timeoutMs: parts.confirmTimeoutMs };
   try {
-    return await parts.broker.publish(messages.map(toOutbound), { timeoutMs: parts.confirmTimeoutMs });
+    return await parts.broker.publish(messages.map(toOutbound), options);
   } catch (error) {
-    if (asProblem(error).kind === 'internal') throw error;
-    return messages.map(() => 'unknown'); // a message the broker room refuses to write: it ends as FAILED, visibly
+    if (asProblem(error).kind !== 'invalid-request') throw error;
   }
+  // One message that AMQP cannot carry must not hold up the others: alone it ends as FAILED, for all to see.
+  if (messages.length === 1) return ['unknown'];
+  const outcomes = await Promise.all(messages.map((message) => publishAll(parts, [message])));
+  return outcomes.flat();
 }
 
 function stateAfter(outcome: PublishOutcome, isLastTry: boolean): MessageState {
