@@ -5,7 +5,10 @@
  * The client sends a step again when its answer was lost, so each recognises its own token: a second `reserve` is still
  * reserved and a second `complete` still true. That is why the done marker keeps the token.
  *
- * Redis must persist (AOF) and must not evict (`noeviction`): eviction takes exactly the keys that expire.
+ * What Redis forgets, the guard forgets. It must not evict (`noeviction`; eviction takes exactly the keys that expire), and
+ * it must persist: with `appendfsync always` nothing that was answered is lost. With `everysec` a kill may take up to the
+ * last two seconds, because Redis holds back its writes while the disk is busy with the sync before (Redis: Persistence,
+ * "append-only file"). Where that is not in your hands, put the database behind it (fallback-guard.ts).
  */
 import type { Guard, Reservation } from './guard.ts';
 import type { RedisScripts } from './upstash.ts';
