@@ -25,7 +25,7 @@ export interface RedisScripts {
 }
 
 /** Stands for Upstash's HTTP client, for a Redis reached without HTTP. */
-export interface RedisRequester {
+interface RedisRequester {
   request<Result = unknown>(request: {
     readonly path?: string[];
     readonly body?: unknown;
