@@ -4,7 +4,7 @@
  * On every answer. The API serves data, never pages, so nothing may be loaded, framed, sniffed or kept; answers are
  * about one caller, so no cache may hold them.
  */
-export const securityHeaders = {
+const securityHeaders = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
   'referrer-policy': 'no-referrer',

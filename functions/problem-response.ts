@@ -49,7 +49,7 @@ export function answerProblem(error: unknown, traceId: string): Answer {
   };
 }
 
-export function problemType(kind: ProblemKind): string {
+function problemType(kind: ProblemKind): string {
   return `/problems/${kind}`;
 }
 
@@ -82,7 +82,7 @@ export function logEntryOf(
 }
 
 /** Takes out what must not reach a log: keys, signing secrets, bearer tokens, passwords in URLs. */
-export function redact(text: string): string {
+function redact(text: string): string {
   return text
     .replaceAll(/\bsk_[0-9a-z]{12}_[0-9a-z]+/gi, 'sk_…')
     .replaceAll(/\bwhsec_[\w+/=-]+/g, 'whsec_…')

@@ -6,9 +6,9 @@
 import { Problem } from '../shared/problem.ts';
 
 /** Longest request target, in characters. */
-export const maxUrlLength = 16 * 1024;
+const maxUrlLength = 16 * 1024;
 /** All header fields, names and values, in bytes. */
-export const maxHeaderBytes = 32 * 1024;
+const maxHeaderBytes = 32 * 1024;
 
 /** The part of the Node server's request that is looked at; absent on other platforms. */
 export interface NodeBindings {

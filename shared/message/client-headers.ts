@@ -9,9 +9,9 @@
  */
 import type { Fault } from '../problem.ts';
 
-export const maxClientHeaders = 100;
+const maxClientHeaders = 100;
 /** Names and values together, in bytes; amqplib throws when all headers reach 64 KiB. */
-export const maxClientHeaderBytes = 32 * 1024;
+const maxClientHeaderBytes = 32 * 1024;
 const maxNameBytes = 128;
 
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;

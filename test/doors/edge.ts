@@ -15,7 +15,7 @@ import { createApp } from '../../functions/app.ts';
 import type { LogEntry } from '../../functions/problem-response.ts';
 import type { Services } from '../../functions/services.ts';
 
-export const hangzhou = { latitude: 30.25, longitude: 120.17 };
+const hangzhou = { latitude: 30.25, longitude: 120.17 };
 
 const sets = [
   { id: 'hangzhou', number: 1, kind: 'unit', place: hangzhou },
@@ -23,7 +23,7 @@ const sets = [
   { id: 'center', number: 3, kind: 'center', place: { latitude: 31.23, longitude: 121.47 } },
 ].map((set) => ({ ...set, weight: 1, status: 'active', shards: 1 }));
 
-export const table = compileRouteTable({ version: 7, sets, buckets: [], pins: [], health: {} });
+const table = compileRouteTable({ version: 7, sets, buckets: [], pins: [], health: {} });
 
 function topic(name: string, owner: string): [string, Topic] {
   return [
