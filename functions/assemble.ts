@@ -64,12 +64,24 @@ export function createWorld(settings: Settings, platform: PlatformParts): World 
     sealer,
     catalog,
     telemetry: createTelemetry(),
-    redis: connectRedis(platform.redis),
+    redis: prefixed(connectRedis(platform.redis), settings.SETWAY_REDIS_PREFIX),
     async access(set) {
       const found = (await catalog.current()).access.get(set);
       if (!found) throw new Problem('not-found', `There is no SET "${set}".`);
       return found;
     },
+  };
+}
+
+/** Keeps a deployment's keys apart from others' in the same Redis. */
+function prefixed(redis: RedisScripts, prefix: string): RedisScripts {
+  return {
+    run: (script, keys, args) =>
+      redis.run(
+        script,
+        keys.map((key) => prefix + key),
+        args,
+      ),
   };
 }
 

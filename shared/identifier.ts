@@ -26,6 +26,7 @@ export interface Origin {
 }
 
 export const maxSetNumber = 4095;
+/** 6 bits. */
 export const maxShard = 63;
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';

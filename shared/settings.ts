@@ -42,6 +42,8 @@ const schema = z.object({
   SETWAY_REDIS_REST_TOKEN: z.string().min(1).optional(),
   /** Redis that all SETs share, spoken to directly (Node only). */
   SETWAY_REDIS_URL: z.url({ protocol: /^rediss?$/ }).optional(),
+  /** Before every key in Redis: deployments that share a Redis need one each. */
+  SETWAY_REDIS_PREFIX: z.string().max(64).default('setway:'),
   /** Whose geolocation headers to trust. Headers of another platform could be sent by anybody. */
   SETWAY_PLATFORM: z.enum(['cloudflare', 'vercel', 'cloudfront', 'fly', 'netlify', 'none']).default('none'),
   /** SETs whose host lives in this process (Node): `*` for all. */

@@ -71,6 +71,11 @@ export async function startServer(settings: Settings, log: Log): Promise<NodeSer
   };
 }
 
+/** Above the app's own limit, so that the app answers 431 with a problem. */
+const maxHeaderBytes = 65_536;
+/** A request that takes longer to arrive is closed with 408. */
+const requestTimeoutMs = 30_000;
+
 interface Listening {
   readonly url: string;
   /** Refuses new connections and resolves when the requests under way are answered. */
@@ -78,7 +83,8 @@ interface Listening {
 }
 
 async function listen(settings: Settings, fetch: Parameters<typeof serve>[0]['fetch']): Promise<Listening> {
-  const options = { fetch, hostname: settings.SETWAY_HOST, port: settings.SETWAY_PORT };
+  const serverOptions = { maxHeaderSize: maxHeaderBytes, requestTimeout: requestTimeoutMs };
+  const options = { fetch, hostname: settings.SETWAY_HOST, port: settings.SETWAY_PORT, serverOptions };
   const [server, port] = await new Promise<[ServerType, number]>((resolve, reject) => {
     const started: ServerType = serve(options, (info) => resolve([started, info.port]));
     started.once('error', reject);

@@ -1,5 +1,7 @@
 /** The webhook functions of this deployment, by name. Put yours here; a subscription names one in `endpoint.function`. */
 import type { CatalogSource } from '../../shared/catalog/catalog.ts';
+import { createFallbackGuard } from '../../shared/idempotency/fallback-guard.ts';
+import { createPostgresGuard } from '../../shared/idempotency/postgres-guard.ts';
 import { createRedisGuard } from '../../shared/idempotency/redis-guard.ts';
 import type { SqlRunner, SqlTransaction } from '../../shared/idempotency/sql.ts';
 import type { RedisScripts } from '../../shared/idempotency/upstash.ts';
@@ -18,12 +20,14 @@ export interface WebhookFunctionsParts {
 
 export function webhookFunctions(parts: WebhookFunctionsParts): Readonly<Record<string, WebhookFunction>> {
   const { sql, transact } = consumerDatabase(parts.databaseUrl);
+  const redis = createRedisGuard(parts.redis);
+  const database = createPostgresGuard(sql);
   return {
     inventory: withSecrets(parts.catalog, 'inventory', (secrets) =>
       inventoryWebhook({ secrets, sql, transact }),
     ),
     receipt: withSecrets(parts.catalog, 'receipt', (secrets) =>
-      receiptWebhook({ secrets, sql, guard: createRedisGuard(parts.redis) }),
+      receiptWebhook({ secrets, sql, guard: createFallbackGuard({ redis, database }) }),
     ),
   };
 }

@@ -16,6 +16,7 @@ import type { InboundDelivery } from '../broker/broker.ts';
 import type { Clock } from '../clock.ts';
 import type { MessageId } from '../identifier.ts';
 import { fromInbound } from '../message/envelope.ts';
+import { deliveryTransitions } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
 import { shardOf } from '../message/shard.ts';
 import type { DeliveryKey, DeliveryOutcome, DeliveryStatus, Store } from '../store/store.ts';
@@ -139,7 +140,9 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
         store.deliveries(entries.flatMap(keyOf)),
       ]);
       const messages = new Map(loaded.map(({ message }) => [message.id, message]));
-      const ended = new Set(states.filter(({ state }) => state !== 'RETRY').map(keyText));
+      const ended = new Set(
+        states.filter(({ state }) => deliveryTransitions[state].length === 0).map(keyText),
+      );
       const open = entries.filter((entry) => keyOf(entry).every((key) => !ended.has(keyText(key))));
       const over = entries.filter((entry) => !open.includes(entry));
       if (over.length > 0) await store.finish(over);

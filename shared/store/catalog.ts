@@ -22,7 +22,7 @@ export async function readDocument(sql: Sql): Promise<VersionedDocument | undefi
 }
 
 /** Keeps a version; a version that is there already stays as it is. Older versions than the last twenty go. */
-export async function writeDocument(sql: Sql, { version, document }: VersionedDocument): Promise<void> {
+async function writeDocument(sql: Sql, { version, document }: VersionedDocument): Promise<void> {
   await answerOf(sql`
     WITH kept AS (
       INSERT INTO catalog (version, document) VALUES (${version}, ${JSON.stringify(document)}::jsonb)

@@ -210,8 +210,10 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     const retry = outcomeOf(id, { state: 'RETRY', retryAfterMs: 60_000 });
     await store.record([retry, retry], by);
     await store.record([retry], by);
-    const entries = async () =>
-      (await sql`SELECT count(*)::int AS n FROM agenda WHERE kind = 'redeliver'`)[0]?.['n'];
+    const entries = async () => {
+      const [row] = await sql`SELECT count(*)::int AS n FROM agenda WHERE kind = 'redeliver'`;
+      return Number(row?.['n']);
+    };
     expect(await entries()).toBe(1);
     await store.record([outcomeOf(id)], by);
     await store.record([outcomeOf(id, { state: 'RETRY', attempt: 5, retryAfterMs: 0 })], by);

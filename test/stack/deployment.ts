@@ -8,6 +8,7 @@ import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
 import { inventoryTables } from '../../functions/webhooks/inventory.ts';
 import { receiptTables } from '../../functions/webhooks/receipt.ts';
 import { parseSeed, type SeedInput } from '../../shared/catalog/seed.ts';
+import { guardTable } from '../../shared/idempotency/postgres-guard.ts';
 import { createSealer } from '../../shared/sealed.ts';
 import { configureDatabases, openDatabase } from '../../shared/store/database.ts';
 import { amqpUrlOf, createDatabase, createVhost, postgresUrlOf, type StackAddresses } from './addresses.ts';
@@ -71,7 +72,9 @@ export async function deploy(
     configureDatabases({ fetch: bridge.fetch, timeoutMs: 20_000 });
     await applySeed({ sealer: createSealer([encryptionKey]), catalogUrls, report }, parseSeed(seed));
     const consumers = openDatabase(consumerDatabaseUrl);
-    const statements = `${inventoryTables}${receiptTables}`.split(';').filter((text) => text.trim() !== '');
+    const statements = `${inventoryTables}${receiptTables}${guardTable}`
+      .split(';')
+      .filter((text) => text.trim() !== '');
     await consumers.transaction(statements.map((text) => consumers.query(text)));
   } finally {
     await bridge.close();
@@ -81,6 +84,7 @@ export async function deploy(
     SETWAY_ENCRYPTION_KEYS: encryptionKey.toString('base64'),
     SETWAY_WEBHOOK_DATABASE: consumerDatabaseUrl,
     SETWAY_PRIVATE_WEBHOOKS: 'allow',
+    SETWAY_REDIS_PREFIX: `${prefix}:`,
   };
   return { prefix, apiKey: demo.apiKey, seed, settings, consumerDatabaseUrl, databaseUrls, brokerUrls };
 }

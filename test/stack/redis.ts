@@ -19,7 +19,7 @@ export function createRedis({ program, dir, port }: RedisPlace): Part {
     bind: '127.0.0.1',
     dir: data,
     appendonly: 'yes',
-    appendfsync: 'everysec',
+    appendfsync: 'always',
     save: '',
     daemonize: 'no',
     'maxmemory-policy': 'noeviction', // an evicted guard key would let a message take effect twice
