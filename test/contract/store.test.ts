@@ -58,9 +58,7 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     const { bridge, endpoint } = open();
     configureDatabases({
       timeoutMs: 10_000,
-      ...(bridge
-        ? { fetch: (url: string, init: RequestInit) => bridge.fetch(url, init as never) as never }
-        : {}),
+      ...(bridge ? { fetch: bridge.fetch } : {}),
       ...(endpoint === undefined ? {} : { endpoint }),
     });
     if (bridge) close = () => bridge.close();
