@@ -37,6 +37,8 @@ export interface PlatformParts {
   readonly redis: RedisAccess;
   /** Keeps work alive beyond the request that began it. */
   readonly inBackground: (work: Promise<unknown>) => void;
+  /** Takes structured lines. */
+  readonly log: (entry: object) => void;
 }
 
 /** What every shell shares: the catalog, the databases, Redis. */
@@ -46,6 +48,7 @@ export interface World {
   readonly sealer: Sealer;
   readonly catalog: CatalogSource;
   readonly redis: RedisScripts;
+  readonly log: (entry: object) => void;
   /** How to reach the parts of a SET. @throws Problem `not-found` */
   access(set: string): Promise<SetAccess>;
 }
@@ -63,6 +66,7 @@ export function createWorld(settings: Settings, platform: PlatformParts): World 
     settings,
     sealer,
     catalog,
+    log: platform.log,
     telemetry: createTelemetry(),
     redis: prefixed(connectRedis(platform.redis), settings.SETWAY_REDIS_PREFIX),
     async access(set) {
@@ -126,6 +130,8 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
 export async function openHost(world: World, set: string, courier: Courier): Promise<SetHost> {
   const { settings, catalog } = world;
   const { brokerUrls, databaseUrls } = await world.access(set);
+  // Its own: an edge adds up what hosts report, wherever they live.
+  const telemetry = createTelemetry();
   const host = `${set}-${crypto.randomUUID().slice(0, 8)}`;
   return openSetHost({
     set,
@@ -133,6 +139,11 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
     stores: databaseUrls.map((url) => openStore(databaseAt(url))),
     register: registerOf(databaseAt(databaseUrls[0] ?? ''), set, host),
     broker: connectBroker({
+      onEvent: (event) => {
+        // One line per message would be a flood: these are counted.
+        if (event.kind === 'fast-returned') telemetry.count('setway_fast_returned_total', { set });
+        else world.log({ set, host, broker: event });
+      },
       urls: brokerUrls,
       heartbeatSeconds: 10,
       connectTimeoutMs: 3_000,
@@ -140,8 +151,7 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
     }),
     courier,
     catalog,
-    // Its own: an edge adds up what hosts report, wherever they live.
-    telemetry: createTelemetry(),
+    telemetry,
     clock: systemClock,
     timing: {
       confirmTimeoutMs: settings.SETWAY_CONFIRM_TIMEOUT_SECONDS,

@@ -4,7 +4,7 @@ import { jobsOf } from '../../scheduled/schedule.ts';
 import { createApp } from '../app.ts';
 import { createJobParts, createServices } from '../assemble.ts';
 import { linkTo } from './set-stub.ts';
-import { worldOf, type Env } from './world.ts';
+import { print, worldOf, type Env } from './world.ts';
 
 export { CourierEntrypoint } from './courier-entrypoint.ts';
 export { SetObject } from './set-object.ts';
@@ -18,10 +18,6 @@ function appOf(env: Env): ReturnType<typeof createApp> {
     print,
   );
   return app;
-}
-
-function print(entry: object): void {
-  console.info(JSON.stringify(entry));
 }
 
 export default {

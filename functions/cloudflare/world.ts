@@ -18,6 +18,11 @@ export interface Env {
 let world: World | undefined;
 let courier: Courier | undefined;
 
+/** One structured line of the worker's log. */
+export function print(entry: object): void {
+  console.info(JSON.stringify(entry));
+}
+
 /** @throws Problem `invalid-settings` that lists every fault */
 export function worldOf(env: Env): World {
   world ??= openWorld(env);
@@ -38,7 +43,7 @@ function openWorld(env: Env): World {
     timeoutMs: defaultDatabaseTimeoutMs,
     ...(endpoint === undefined ? {} : { endpoint }),
   });
-  return createWorld(settings, { redis: { url, token }, inBackground: waitUntil });
+  return createWorld(settings, { redis: { url, token }, inBackground: waitUntil, log: print });
 }
 
 export function courierOf(env: Env): Courier {

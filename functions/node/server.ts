@@ -37,7 +37,7 @@ const refreshMs = 5_000;
  */
 export async function startServer(settings: Settings, log: Log): Promise<NodeServer> {
   const drivers = openDrivers(settings);
-  const world = createWorld(settings, { redis: drivers.redis, inBackground: (work) => void work });
+  const world = createWorld(settings, { redis: drivers.redis, inBackground: (work) => void work, log });
   const agent = createWebhookAgent({ clock: systemClock }, { policy: webhookPolicy(settings) });
   const functions = webhookFunctions({ ...world, databaseUrl: settings.SETWAY_WEBHOOK_DATABASE });
   const courier = createCourier({

@@ -122,8 +122,10 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       const arrival = fromInbound(delivery.message);
       const subscription = parts.subscription(name);
       if (arrival.origin === 'foreign') return delivery.reject();
-      if (!subscription) return delivery.requeue();
       const { message } = arrival;
+      const again = (): void => void parts.clock.after(recordRetryMs, () => delivery.requeue());
+      // Just removed: its consumption is about to stop, and the queue keeps what it holds.
+      if (!subscription) return again();
       if (message.mode === 'fast') {
         delivery.ack();
         // At most once: a fast message that fails is counted, not tried again.
@@ -131,7 +133,6 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
         return;
       }
       // The courier or the lookup failed: nothing is known, so the broker hands it out again.
-      const again = (): void => void parts.clock.after(recordRetryMs, () => delivery.requeue());
       void takeStored(delivery, message, subscription).catch(again);
     },
     async redeliver(store, entries) {

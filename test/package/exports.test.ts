@@ -16,13 +16,14 @@ beforeAll(async () => {
 });
 
 it('every export loads in plain Node, without a build step of the user', async () => {
-  const names = Object.keys(manifest.exports).filter((name) => name !== './package.json');
+  const exportMap: Readonly<Record<string, unknown>> = manifest.exports;
+  const names = Object.keys(exportMap).filter((name) => name !== './package.json');
   const imports = names
     .map((name) => `import * as m${names.indexOf(name)} from 'setway${name.slice(1)}';`)
     .join('\n');
   const script = `${imports}\nconsole.log(JSON.stringify([${names.map((_, index) => `Object.keys(m${index})`).join(',')}]));`;
   const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', script], { cwd: repoDir });
-  const exported = Object.fromEntries(
+  const exported: Record<string, readonly string[]> = Object.fromEntries(
     (JSON.parse(stdout) as string[][]).map((keys, index) => [names[index], keys]),
   );
   expect(exported).toMatchObject({
