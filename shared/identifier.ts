@@ -27,7 +27,7 @@ export interface Origin {
 
 export const maxSetNumber = 4095;
 /** 6 bits. */
-export const maxShard = 63;
+const maxShard = 63;
 
 const alphabet = '0123456789abcdefghjkmnpqrstvwxyz';
 const digitOf = new Int8Array(128).fill(-1);
@@ -46,8 +46,8 @@ export function mintMessageId(
   const view = new DataView(bytes.buffer);
   view.setUint16(0, Math.floor(nowMs / 2 ** 32));
   view.setUint32(2, nowMs % 2 ** 32);
-  view.setUint16(6, 0x7000 | origin.setNumber);
-  bytes[8] = 0x80 | origin.shard;
+  view.setUint16(6, 0x7000 | (origin.setNumber & maxSetNumber));
+  bytes[8] = 0x80 | (origin.shard & maxShard);
   bytes.set(random.subarray(0, 7), 9);
   return `msg_${encode(bytes)}` as MessageId;
 }

@@ -4,6 +4,8 @@ import type { Seed } from '../../shared/catalog/seed.ts';
 import type { Sealer } from '../../shared/sealed.ts';
 import { appendDocument, copyCatalog, readDocument } from '../../shared/store/catalog.ts';
 import { openDatabase } from '../../shared/store/database.ts';
+import { asProblem, Problem } from '../../shared/problem.ts';
+import { checkWebhookUrl, type WebhookUrlPolicy } from '../../shared/webhook/address.ts';
 import { migrate } from '../../shared/store/migrate.ts';
 
 export interface ApplyParts {
@@ -11,14 +13,20 @@ export interface ApplyParts {
   /** Databases that hold the catalog, the center's first. */
   readonly catalogUrls: readonly string[];
   readonly report: (line: string) => void;
+  /** Which webhook URLs are allowed. */
+  readonly policy: WebhookUrlPolicy;
 }
 
 /**
  * Safe to repeat: migrations apply once, and a copy that failed is written by the next run or by `probe-sets`.
  * @returns the version written
- * @throws Problem `database-unavailable`; `conflict` when somebody else wrote the same version first
+ * @throws Problem `destination-refused` for webhook URLs that are not allowed; `database-unavailable`; `conflict` when somebody else wrote the same version first
  */
-export async function applySeed({ sealer, catalogUrls, report }: ApplyParts, seed: Seed): Promise<number> {
+export async function applySeed(
+  { sealer, catalogUrls, report, policy }: ApplyParts,
+  seed: Seed,
+): Promise<number> {
+  refuseBadWebhooks(seed, policy);
   const urls = new Set([...catalogUrls, ...seed.sets.flatMap((set) => set.databaseUrls)]);
   for (const url of urls) {
     const applied = await migrate(openDatabase(url));
@@ -32,4 +40,21 @@ export async function applySeed({ sealer, catalogUrls, report }: ApplyParts, see
   const written = await copyCatalog([center], [...others, ...copies]);
   report(`Copied to ${written} further databases.`);
   return version;
+}
+
+function refuseBadWebhooks(seed: Seed, policy: WebhookUrlPolicy): void {
+  const faults = seed.subscriptions.flatMap(({ endpoint }, index) => {
+    if (!('url' in endpoint)) return [];
+    try {
+      checkWebhookUrl(endpoint.url, policy);
+      return [];
+    } catch (error) {
+      return [{ at: `/subscriptions/${index}/endpoint/url`, detail: asProblem(error).message }];
+    }
+  });
+  if (faults.length === 0) return;
+  const lines = faults.map(({ at, detail }) => `  ${at}: ${detail}`);
+  throw new Problem('destination-refused', `These webhooks are not allowed:\n${lines.join('\n')}`, {
+    faults,
+  });
 }

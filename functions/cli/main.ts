@@ -6,6 +6,7 @@ import { parseSeed } from '../../shared/catalog/seed.ts';
 import { asProblem, Problem } from '../../shared/problem.ts';
 import { createSealer } from '../../shared/sealed.ts';
 import { readSettings } from '../../shared/settings.ts';
+import { webhookPolicy } from '../assemble.ts';
 import { openDrivers } from '../node/drivers.ts';
 import { applySeed } from './apply.ts';
 
@@ -27,10 +28,9 @@ const commands: Readonly<Record<string, (args: readonly string[]) => Promise<voi
     const drivers = openDrivers(settings);
     try {
       const sealer = createSealer(settings.SETWAY_ENCRYPTION_KEYS);
-      const version = await applySeed(
-        { sealer, catalogUrls: settings.SETWAY_CATALOG_DATABASES, report: print },
-        seed,
-      );
+      const policy = webhookPolicy(settings);
+      const catalogUrls = settings.SETWAY_CATALOG_DATABASES;
+      const version = await applySeed({ sealer, catalogUrls, policy, report: print }, seed);
       print(`The catalog is at version ${version}.`);
     } finally {
       await drivers.close();

@@ -142,7 +142,9 @@ async function offerInTurn(
     } catch (error) {
       const problem = asProblem(error);
       if (!problem.retryable) throw problem;
-      parts.breaker.failed(candidate.set.id);
+      // A statement that a database refuses says nothing about whether the SET is there.
+      if (problem.kind === 'internal') parts.breaker.succeeded(candidate.set.id);
+      else parts.breaker.failed(candidate.set.id);
       parts.telemetry.count('setway_failover_total', { set: candidate.set.id, problem: problem.kind });
       last = problem;
     }

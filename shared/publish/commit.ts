@@ -12,6 +12,7 @@ import type { MessageId } from '../identifier.ts';
 import { toOutbound } from '../message/envelope.ts';
 import type { MessageState } from '../message/lifecycle.ts';
 import { shardOf } from '../message/shard.ts';
+import { asProblem, Problem } from '../problem.ts';
 import type { AcceptOptions, Offer, Receipt } from '../sets/set-link.ts';
 import type { Commit, Store } from '../store/store.ts';
 import { sendMessages, type SendParts } from './send.ts';
@@ -46,6 +47,9 @@ interface Committed {
   /** What the broker said of the group; never rejects. */
   readonly settled: Promise<States>;
 }
+
+/** A group whose statement the database refused is tried one by one: only the offer at fault fails. */
+type Fate = Committed | Problem;
 
 export function createCommitter(parts: CommitParts): Committer {
   const groups = parts.stores.map((store) => createGroups(parts, store, track));
@@ -86,14 +90,24 @@ function sent(id: MessageId): Receipt {
   return { id, state: 'SENT', duplicate: false };
 }
 
-type Groups = Batcher<Offer, Committed>;
+type Groups = Batcher<Offer, Fate>;
 
 function createGroups(
   parts: CommitParts,
   store: Store,
   track: (sending: Promise<States>, amount: number) => Promise<States>,
 ): Groups {
-  const run = async (offers: readonly Offer[]): Promise<readonly Committed[]> => {
+  const run = async (offers: readonly Offer[]): Promise<readonly Fate[]> => {
+    try {
+      return await commitGroup(offers);
+    } catch (error) {
+      const problem = asProblem(error);
+      if (problem.kind !== 'internal') throw problem;
+      if (offers.length === 1) return [problem];
+      return (await Promise.all(offers.map((offer) => run([offer])))).flat();
+    }
+  };
+  const commitGroup = async (offers: readonly Offer[]): Promise<readonly Committed[]> => {
     const commit = await store.commit(offers, { set: parts.set, resendAfterMs: parts.resendAfterMs });
     parts.telemetry.observe('setway_commit_size', { set: parts.set }, offers.length);
     const settled = send(offers, commit);
@@ -133,7 +147,10 @@ async function commitByShard(
       if (!group) return;
       const indices = shards.flatMap((each, index) => (each === shard ? [index] : []));
       const committed = await group.add(indices.flatMap((index) => offers[index] ?? []));
-      committed.forEach((each, position) => (results[indices[position] ?? 0] = each));
+      committed.forEach((fate, position) => {
+        if (fate instanceof Problem) throw fate;
+        results[indices[position] ?? 0] = fate;
+      });
     }),
   );
   return results;

@@ -6,6 +6,16 @@ import type { Retention } from './store.ts';
 /** Partitions are made this many days ahead, so that a week without any cron loses nothing. */
 const daysAhead = 7;
 
+/** Ids of days without a partition of their own go one by one: they are few, or none. */
+function strays(sql: Sql, days: number) {
+  return [
+    sql`DELETE FROM message_stray WHERE id < day_floor(current_date - ${days}::integer)`,
+    sql`DELETE FROM message_body_stray WHERE id < day_floor(current_date - ${days}::integer)`,
+    sql`DELETE FROM delivery_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
+    sql`DELETE FROM attempt_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
+  ];
+}
+
 export async function rotateDays(
   sql: Sql,
   retention: Retention,
@@ -15,6 +25,7 @@ export async function rotateDays(
       sql`SELECT count(*) FILTER (WHERE make_day(current_date + n)) AS made FROM generate_series(-1, ${daysAhead}::integer) AS n`,
       sql`SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^(message|message_body|delivery|attempt)_[0-9]{8}$'
         AND right(relname, 8) < to_char(current_date - ${retention.days}::integer, 'YYYYMMDD') LIMIT 1000`,
+      ...strays(sql, retention.days),
       sql`DELETE FROM idempotency WHERE created_at < now() - make_interval(hours => ${retention.idempotencyHours}::integer)`,
     ]),
   );

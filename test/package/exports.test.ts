@@ -24,7 +24,7 @@ it('every export loads in plain Node, without a build step of the user', async (
   const script = `${imports}\nconsole.log(JSON.stringify([${names.map((_, index) => `Object.keys(m${index})`).join(',')}]));`;
   const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', script], { cwd: repoDir });
   const exported: Record<string, readonly string[]> = Object.fromEntries(
-    (JSON.parse(stdout) as string[][]).map((keys, index) => [names[index], keys]),
+    (JSON.parse(stdout) as string[][]).map((keys, index) => [names[index] ?? '', keys] as const),
   );
   expect(exported).toMatchObject({
     './consumer': expect.arrayContaining(['webhookHandler', 'NonRetryable']) as string[],

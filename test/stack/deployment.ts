@@ -70,7 +70,8 @@ export async function deploy(
   const bridge = createNeonBridge();
   try {
     configureDatabases({ fetch: bridge.fetch, timeoutMs: 20_000 });
-    await applySeed({ sealer: createSealer([encryptionKey]), catalogUrls, report }, parseSeed(seed));
+    const policy = { allowHttp: true, allowLoopback: true, ownHosts: [] };
+    await applySeed({ sealer: createSealer([encryptionKey]), catalogUrls, report, policy }, parseSeed(seed));
     const consumers = openDatabase(consumerDatabaseUrl);
     const statements = `${inventoryTables}${receiptTables}${guardTable}`
       .split(';')
