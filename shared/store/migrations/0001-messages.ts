@@ -97,7 +97,7 @@ BEGIN
   FOREACH part IN ARRAY ARRAY['message', 'message_body', 'delivery', 'attempt'] LOOP
     EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L) WITH (fillfactor = %s)',
       part || to_char(day, '_YYYYMMDD'), part, day_floor(day), day_floor(day + 1),
-      CASE part WHEN 'message' THEN 75 WHEN 'delivery' THEN 85 ELSE 100 END);
+      CASE part WHEN 'message' THEN 55 WHEN 'delivery' THEN 85 ELSE 100 END);
   END LOOP;
   RETURN true;
 EXCEPTION WHEN check_violation THEN
