@@ -1,9 +1,11 @@
 import { defineConfig } from 'vitest/config';
+import { CountsReporter } from './test/stack/counts-reporter.ts';
 
 export default defineConfig({
   test: {
     environment: 'node',
     include: ['test/**/*.test.ts'],
+    reporters: ['default', new CountsReporter()],
     // RabbitMQ takes up to 10 s to come back after a kill.
     testTimeout: 30_000,
     hookTimeout: 90_000,

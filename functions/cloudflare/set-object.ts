@@ -8,7 +8,7 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import type { AgendaKind } from '../../shared/agenda/agenda.ts';
-import type { Courier } from '../../shared/delivery/courier.ts';
+import type { Courier, Dispatch } from '../../shared/delivery/courier.ts';
 import type { Budget } from '../../shared/host/due-work.ts';
 import type { SetHost } from '../../shared/host/set-host.ts';
 import type { MessageId } from '../../shared/identifier.ts';
@@ -84,6 +84,11 @@ export class SetObject extends DurableObject<Env> {
 
   #courier(): Courier {
     const { CourierEntrypoint } = this.ctx.exports;
-    return { sliceSize, carry: async (slice) => CourierEntrypoint.carry([...slice]) };
+    return { sliceSize, carry: async (slice) => CourierEntrypoint.carry(slice.map(detached)) };
   }
+}
+
+/** A body is a view into a whole socket read, and a structured clone takes all of what a view looks into. */
+function detached(dispatch: Dispatch): Dispatch {
+  return { ...dispatch, message: { ...dispatch.message, body: new Uint8Array(dispatch.message.body) } };
 }
