@@ -48,6 +48,8 @@ export interface Deliverer {
   redeliver(store: Store, entries: readonly DueEntry[]): Promise<void>;
   /** Deliveries waiting or under way. */
   readonly load: number;
+  /** Gives up recording what the database does not take: the broker, or the agenda, hands it out again. */
+  abandon(): void;
 }
 
 /** Outcomes of one record statement. */
@@ -60,7 +62,8 @@ const pausedRetryMs = 60_000;
 
 export function createDeliverer(parts: DeliverParts): Deliverer {
   const lanes = new Map<string, Lane>();
-  const recorders = parts.stores.map((store) => createRecorder(parts, store));
+  let isAbandoned = false;
+  const recorders = parts.stores.map((store) => createRecorder(parts, store, () => isAbandoned));
   const lookups = parts.stores.map((store) => createLookup(parts, store));
 
   const laneOf = (name: string): Lane => {
@@ -115,6 +118,9 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
   };
 
   return {
+    abandon() {
+      isAbandoned = true;
+    },
     get load() {
       return [...lanes.values()].reduce((sum, lane) => sum + lane.load, 0);
     },
@@ -178,15 +184,20 @@ function outcomeOf(
   return { ...shared, state: 'RETRY', retryAfterMs: answer.retryAfterMs ?? delayMs };
 }
 
-function createRecorder(parts: DeliverParts, store: Store): Batcher<DeliveryOutcome, undefined> {
+function createRecorder(
+  parts: DeliverParts,
+  store: Store,
+  isAbandoned: () => boolean,
+): Batcher<DeliveryOutcome, undefined> {
   const by = { set: parts.set, host: parts.host };
   const run = async (outcomes: readonly DeliveryOutcome[]): Promise<readonly undefined[]> => {
     for (;;) {
       try {
         await store.record(outcomes, by);
         return outcomes.map(() => undefined);
-      } catch {
-        // The database is away. Nothing is acked meanwhile; a host that stops leaves it all to the broker.
+      } catch (error) {
+        if (isAbandoned()) throw error;
+        // The database is away. Nothing is acked meanwhile, so the prefetch bounds what waits.
         await new Promise<void>((resolve) => parts.clock.after(recordRetryMs, resolve));
       }
     }

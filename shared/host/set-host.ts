@@ -162,8 +162,9 @@ export function openSetHost(parts: SetHostParts): SetHost {
       if (life === 'stopped') return;
       life = 'stopped';
       for (const cancel of cancels.values()) cancel();
-      await Promise.all([consumptions.stop(timing.stopGraceMs), due.stop()]);
-      await committer.idle();
+      const finished = Promise.all([consumptions.stop(timing.stopGraceMs), due.stop(), committer.idle()]);
+      await within(clock, timing.stopGraceMs, finished);
+      deliverer.abandon();
       await broker.close();
       // Without it the register forgets the host by itself a little later.
       await register.leave().catch(() => undefined);
@@ -178,6 +179,13 @@ const firstConnectionMs = 4_000;
 
 /** A short-lived host looks this often whether it may go on. */
 const tickMs = 25;
+
+/** Resolves with the work, or after a while without it. */
+async function within(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
+  let cancel = (): void => undefined;
+  await Promise.race([work, new Promise<void>((resolve) => (cancel = clock.after(ms, resolve)))]);
+  cancel();
+}
 
 async function until(clock: Clock, maxMs: number, isTrue: () => boolean): Promise<void> {
   const endMs = clock.nowMs() + maxMs;
