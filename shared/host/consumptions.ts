@@ -33,10 +33,18 @@ interface Running {
 
 export function createConsumptions(parts: ConsumptionsParts): Consumptions {
   const running = new Map<string, Running>();
+  /** Names asked of the broker and not answered yet: a second consumption of the same queue would never be stopped. */
+  const beginning = new Set<string>();
   let isStopped = false;
   let taken = 0;
 
   const begin = async (subscription: Subscription): Promise<void> => {
+    const { name } = subscription;
+    beginning.add(name);
+    await consume(subscription).finally(() => beginning.delete(name));
+  };
+
+  const consume = async (subscription: Subscription): Promise<void> => {
     const { name } = subscription;
     const prefetch = prefetchOf(subscription);
     const consumption = await parts.broker.consume({
@@ -72,7 +80,8 @@ export function createConsumptions(parts: ConsumptionsParts): Consumptions {
         return !subscription || prefetchOf(subscription) !== prefetch;
       };
       await Promise.allSettled([...running].filter(isStale).map(([name]) => end(name, parts.graceMs)));
-      await Promise.allSettled(wanted.filter(({ name }) => !running.has(name)).map(begin));
+      const missing = wanted.filter(({ name }) => !running.has(name) && !beginning.has(name));
+      await Promise.allSettled(missing.map(begin));
     },
     async stop(graceMs) {
       isStopped = true;

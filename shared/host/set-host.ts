@@ -77,7 +77,11 @@ export function openSetHost(parts: SetHostParts): SetHost {
   const deliverer = createDeliverer({
     ...parts,
     subscription: (name) => view.subscription(name),
-    disable: (name, reason) => view.disable(name, reason).then(reconcile),
+    async disable(name, reason) {
+      await view.disable(name, reason);
+      // Not awaited: the consumption stops when its messages are acked, and the one that said so is among them.
+      void reconcile().catch(() => undefined);
+    },
     onRetry: (afterMs) => due.nudge(afterMs),
   });
   const due = createDueWork({ ...sendParts, stores, clock, deliverer, resendAfterMs: timing.resendAfterMs });

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { areDeliveries, at, cities, createClient, type Client, type ShownDelivery } from '../stack/client.ts';
 import { useStack } from '../stack/current-stack.ts';
-import { deploy, type Deployment } from '../stack/deployment.ts';
+import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
 import { addListeners } from '../stack/listeners.ts';
 import { platforms, type RunningPlatform } from '../stack/platform.ts';
 import { query } from '../stack/query.ts';
@@ -21,7 +21,7 @@ describe.each(platforms)('outcomes of deliveries on $name', (platform) => {
     receiver = await startWebhookReceiver();
     deployment = await deploy(
       useStack(),
-      `outcomes-${platform.name.toLowerCase()}`,
+      freshPrefix('outcomes'),
       () => undefined,
       (seed) =>
         addListeners(seed, receiver.url, {
@@ -35,7 +35,8 @@ describe.each(platforms)('outcomes of deliveries on $name', (platform) => {
           moved: {},
         }),
     );
-    server = await platform.start(deployment);
+    // Longer than any deadline here: a consumption that stops must not wait for itself.
+    server = await platform.start(deployment, { SETWAY_STOP_GRACE_SECONDS: '60' });
     client = createClient(server.url, deployment);
   });
   afterAll(async () => {

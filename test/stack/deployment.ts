@@ -89,3 +89,8 @@ export async function deploy(
   };
   return { prefix, apiKey: demo.apiKey, seed, settings, consumerDatabaseUrl, databaseUrls, brokerUrls };
 }
+
+/** A prefix nobody else has: a stack that keeps running serves many runs. */
+export function freshPrefix(topic: string): string {
+  return `${topic}-${crypto.randomUUID().slice(0, 8)}`;
+}
