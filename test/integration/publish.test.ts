@@ -4,7 +4,7 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { areDeliveries, at, cities, createClient, type Client, type Place } from '../stack/client.ts';
 import { useStack } from '../stack/current-stack.ts';
-import { deploy, type Deployment } from '../stack/deployment.ts';
+import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
 import { addListeners, secretOf } from '../stack/listeners.ts';
 import { platforms, type RunningPlatform } from '../stack/platform.ts';
 import { query } from '../stack/query.ts';
@@ -33,7 +33,7 @@ describe.each(platforms)('publishing on $name', (platform) => {
       }),
       pins: [{ topic: 'orders', key: 'vip', set: 'virginia' }],
     });
-    deployment = await deploy(useStack(), `publish-${platform.name.toLowerCase()}`, () => undefined, change);
+    deployment = await deploy(useStack(), freshPrefix('publish'), () => undefined, change);
     server = await platform.start(deployment);
     client = createClient(server.url, deployment);
   });

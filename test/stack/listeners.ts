@@ -28,7 +28,10 @@ export function addListeners(
   }));
   return {
     ...seed,
-    topics: [...(seed.topics ?? []), { name: 'events', owner: 'demo', rules: ['explicit', 'pin', 'nearest', 'center'] }],
+    topics: [
+      ...(seed.topics ?? []),
+      { name: 'events', owner: 'demo', rules: ['explicit', 'pin', 'nearest', 'center'] },
+    ],
     subscriptions: [...(seed.subscriptions ?? []), ...subscriptions],
   };
 }
