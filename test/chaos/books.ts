@@ -1,0 +1,138 @@
+/**
+ * The books of a deployment after a disaster: what was accepted, what is stored, what is still to do, and which effects
+ * there are. Read from the databases themselves, past Setway.
+ */
+import pg from 'pg';
+import type { Deployment } from '../stack/deployment.ts';
+import type { AcceptedOrder } from './orders.ts';
+
+export interface Books {
+  /** Distinct ids in the databases of all SETs. After a failover whose first answer was lost, two SETs hold one id. */
+  readonly storedIds: number;
+  readonly copies: number;
+  readonly messageStates: Readonly<Record<string, number>>;
+  /** Of the accepted messages only: `inventory DONE`, and so on. */
+  readonly deliveryStates: Readonly<Record<string, number>>;
+  /** Entries of the agenda that are still there, by kind. */
+  readonly agenda: Readonly<Record<string, number>>;
+  readonly acceptedAndLost: readonly string[];
+  /** Order lines of one message beyond the first. */
+  readonly doubledLines: number;
+  readonly linesOfNobody: number;
+  readonly lostReceipts: number;
+  readonly doubledReceipts: number;
+  /** Skus whose stock is not the sum of what was accepted. */
+  readonly wrongStock: readonly string[];
+}
+
+/** How often each message had the effect of the consumer group `receipt`. */
+export type ReadReceipts = () => Promise<ReadonlyMap<string, number>>;
+
+export interface BooksParts {
+  readonly deployment: Deployment;
+  readonly accepted: ReadonlyMap<string, AcceptedOrder>;
+  readonly receipts: ReadReceipts;
+}
+
+export async function readBooks({ deployment, accepted, receipts }: BooksParts): Promise<Books> {
+  const ids = new Map([...accepted.values()].map((order) => [order.id, order]));
+  const urls = Object.values(deployment.databaseUrls);
+  const rows = (text: string) => Promise.all(urls.map((url) => query(url, text))).then((each) => each.flat());
+  const consumers = (text: string) => query(deployment.consumerDatabaseUrl, text);
+  const messages = await rows('SELECT id::text AS id, state AS name FROM message');
+  const deliveries = await rows(
+    `SELECT message_id::text AS id, subscription || ' ' || state AS name FROM delivery`,
+  );
+  const agenda = await rows('SELECT kind AS name FROM agenda');
+  const lines = new Map(
+    (await consumers('SELECT message_id AS id, count(*)::int AS n FROM demo_order_line GROUP BY 1')).map(
+      (row): [string, number] => [String(row['id']), Number(row['n'])],
+    ),
+  );
+  const stock = await consumers('SELECT sku, quantity FROM demo_stock');
+  const counted = await receipts();
+  const wanted = stockOf(accepted);
+  return {
+    storedIds: new Set(messages.map((row) => row['id'])).size,
+    copies: messages.length - new Set(messages.map((row) => row['id'])).size,
+    messageStates: tally(messages),
+    deliveryStates: tally(deliveries),
+    agenda: tally(agenda),
+    acceptedAndLost: [...ids.keys()].filter((id) => !lines.has(id)),
+    doubledLines: [...lines.values()].filter((amount) => amount > 1).length,
+    linesOfNobody: [...lines.keys()].filter((id) => !ids.has(id)).length,
+    lostReceipts: [...ids.keys()].filter((id) => !counted.has(id)).length,
+    doubledReceipts: [...counted.values()].filter((amount) => amount > 1).length,
+    wrongStock: stock
+      .filter((row) => wanted.get(String(row['sku'])) !== -Number(row['quantity']))
+      .map((row) => `${String(row['sku'])}: ${String(row['quantity'])}`),
+  };
+}
+
+/** The receipts of the demo's own consumer function, which it counts in the consumers' database. */
+export function receiptsInDatabase({ consumerDatabaseUrl }: Deployment): ReadReceipts {
+  return async () => {
+    const rows = await query(consumerDatabaseUrl, 'SELECT message_id, count FROM demo_receipt');
+    return new Map(rows.map((row) => [String(row['message_id']), Number(row['count'])]));
+  };
+}
+
+/** Deliveries of this deployment that are recorded as done, in all SETs. */
+export async function countDone({ databaseUrls }: Deployment): Promise<number> {
+  const counts = await Promise.all(
+    Object.values(databaseUrls).map((url) =>
+      query(url, `SELECT count(*)::int AS n FROM delivery WHERE state = 'DONE'`),
+    ),
+  );
+  return counts.reduce((sum, [row]) => sum + Number(row?.['n']), 0);
+}
+
+/** What is missing, or undefined when every accepted order has had both effects and nothing is left to do. */
+export function missingIn(books: Books): string | undefined {
+  const { messageStates, deliveryStates, agenda, storedIds, copies } = books;
+  const isDone =
+    storedIds > 0 &&
+    Object.keys(agenda).length === 0 &&
+    messageStates['CONFIRMED'] === storedIds + copies &&
+    deliveryStates['inventory DONE'] === storedIds + copies &&
+    deliveryStates['receipt DONE'] === storedIds + copies;
+  return isDone ? undefined : JSON.stringify({ ...books, acceptedAndLost: books.acceptedAndLost.length });
+}
+
+/**
+ * Waits until nothing is left to do.
+ * @throws when the deadline passes, with the books as they are then
+ */
+export async function settledBooks(parts: BooksParts, deadlineMs: number): Promise<Books> {
+  const endMs = performance.now() + deadlineMs;
+  for (;;) {
+    const books = await readBooks(parts);
+    const missing = missingIn(books);
+    if (missing === undefined) return books;
+    if (performance.now() > endMs) throw new Error(`Not settled after ${deadlineMs} ms: ${missing}`);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+function stockOf(accepted: ReadonlyMap<string, AcceptedOrder>): ReadonlyMap<string, number> {
+  const sums = new Map<string, number>();
+  for (const { sku, quantity } of accepted.values()) sums.set(sku, (sums.get(sku) ?? 0) + quantity);
+  return sums;
+}
+
+function tally(rows: readonly Record<string, unknown>[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const { name } of rows) counts[String(name)] = (counts[String(name)] ?? 0) + 1;
+  return counts;
+}
+
+async function query(url: string, text: string): Promise<readonly Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    return (await client.query<Record<string, unknown>>(text)).rows;
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * One storm: a deployment of its own, 5,000 orders on their way, a disaster in the middle, and the books afterwards.
+ */
+import { expect } from 'vitest';
+import type { SeedInput } from '../../shared/catalog/seed.ts';
+import { deploy, type Deployment } from '../stack/deployment.ts';
+import type { Stack } from '../stack/stack.ts';
+import { countDone, receiptsInDatabase, settledBooks, type Books, type ReadReceipts } from './books.ts';
+import { publishOrders, type Orders } from './orders.ts';
+import { startReceiver, type Receiver } from './receiver.ts';
+
+export interface Scene {
+  readonly deployment: Deployment;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly receipts: ReadReceipts;
+  stop(): Promise<void>;
+}
+
+/** The disaster comes when so many of the orders are accepted. */
+const acceptedBefore = 1_500;
+const totalOrders = 5_000;
+const concurrency = 48;
+/** Quick retries, and enough of them for an outage of half a minute. */
+const retryDelaysMs = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000];
+const settleDeadlineMs = 100_000;
+/** Times of a deployment that should repair itself within a test. */
+const quick = { SETWAY_CONFIRM_TIMEOUT_SECONDS: '2', SETWAY_RESEND_AFTER_SECONDS: '4' };
+
+/**
+ * @param receiptsBy `function`: the demo's own, inside the host; `receiver`: a consumer outside, which survives the host
+ */
+export async function setScene(stack: Stack, receiptsBy: 'function' | 'receiver'): Promise<Scene> {
+  const port = stack.ports.webhooks;
+  const endpoint = { url: `http://127.0.0.1:${port}/receipt` };
+  const change = (seed: SeedInput): SeedInput => ({
+    ...seed,
+    subscriptions: (seed.subscriptions ?? []).map((subscription) => ({
+      ...subscription,
+      retryDelaysMs,
+      ...(receiptsBy === 'receiver' && subscription.name === 'receipt' ? { endpoint } : {}),
+    })),
+  });
+  const prefix = `chaos${crypto.randomUUID().slice(0, 8)}`;
+  const deployment = await deploy(stack.addresses, prefix, () => {}, change);
+  let receiver: Receiver | undefined;
+  if (receiptsBy === 'receiver') {
+    const receipt = deployment.seed.subscriptions?.find(({ name }) => name === 'receipt');
+    receiver = await startReceiver({
+      port,
+      secrets: receipt?.secrets ?? [],
+      subscription: 'receipt',
+      redisUrl: stack.redisUrl,
+      databaseUrl: deployment.consumerDatabaseUrl,
+    });
+  }
+  return {
+    deployment,
+    settings: { ...deployment.settings, ...quick },
+    receipts: receiver ? async () => receiver.effects : receiptsInDatabase(deployment),
+    stop: async () => receiver?.stop(),
+  };
+}
+
+export interface Storm {
+  readonly url: string;
+  /** Kills, asserts that it is dead, and brings it back. `midFlight` is to be called when it is dead, or just before if the books are in what dies. */
+  readonly strike: (midFlight: () => Promise<void>) => Promise<void>;
+}
+
+/** Publishes all orders through the strike and waits until everything is settled. */
+export async function weather(scene: Scene, { url, strike }: Storm): Promise<Books> {
+  const { deployment, receipts } = scene;
+  const orders = publishOrders({ url, apiKey: deployment.apiKey, total: totalOrders, concurrency });
+  try {
+    await orders.reached(acceptedBefore);
+    await strike(() => assertMidFlight(deployment, orders));
+    await orders.all;
+    expect(orders.accepted.size).toBe(totalOrders);
+    return await settledBooks({ deployment, accepted: orders.accepted, receipts }, settleDeadlineMs);
+  } finally {
+    orders.stop();
+  }
+}
+
+/** Some were accepted, not all were, and of those accepted some deliveries were not made yet. */
+async function assertMidFlight(deployment: Deployment, { accepted }: Orders): Promise<void> {
+  const before = accepted.size;
+  const done = await countDone(deployment);
+  expect(before).toBeGreaterThanOrEqual(acceptedBefore);
+  expect(before).toBeLessThan(totalOrders);
+  expect(done, 'deliveries done, of two for each message accepted').toBeLessThan(before * 2);
+}
+
+/** Every accepted message, on both consumer groups, exactly once; and nothing else. */
+export function assertExactlyOnce(books: Books): void {
+  expect(books).toMatchObject({
+    storedIds: totalOrders,
+    acceptedAndLost: [],
+    doubledLines: 0,
+    linesOfNobody: 0,
+    lostReceipts: 0,
+    doubledReceipts: 0,
+    wrongStock: [],
+    agenda: {},
+  });
+}
