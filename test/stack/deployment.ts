@@ -11,6 +11,7 @@ import { parseSeed, type SeedInput } from '../../shared/catalog/seed.ts';
 import { guardTable } from '../../shared/idempotency/postgres-guard.ts';
 import { createSealer } from '../../shared/sealed.ts';
 import { configureDatabases, openDatabase } from '../../shared/store/database.ts';
+import { migrate } from '../../shared/store/migrate.ts';
 import { amqpUrlOf, createDatabase, createVhost, postgresUrlOf, type StackAddresses } from './addresses.ts';
 import { demoSeed, demoSets } from './demo-world.ts';
 
@@ -67,19 +68,11 @@ export async function deploy(
   const seed = change(demo.seed);
   const encryptionKey = randomBytes(32);
   const catalogUrls = Object.values(databaseUrls);
-  const bridge = createNeonBridge();
-  try {
-    configureDatabases({ fetch: bridge.fetch, timeoutMs: 20_000 });
-    const policy = { allowHttp: true, allowLoopback: true, ownHosts: [] };
+  const policy = { allowHttp: true, allowLoopback: true, ownHosts: [] };
+  await withDatabases(async () => {
     await applySeed({ sealer: createSealer([encryptionKey]), catalogUrls, report, policy }, parseSeed(seed));
-    const consumers = openDatabase(consumerDatabaseUrl);
-    const statements = `${inventoryTables}${receiptTables}${guardTable}`
-      .split(';')
-      .filter((text) => text.trim() !== '');
-    await consumers.transaction(statements.map((text) => consumers.query(text)));
-  } finally {
-    await bridge.close();
-  }
+    await createConsumerTables(consumerDatabaseUrl);
+  });
   const settings = {
     SETWAY_CATALOG_DATABASES: catalogUrls.join(','),
     SETWAY_ENCRYPTION_KEYS: encryptionKey.toString('base64'),
@@ -93,4 +86,36 @@ export async function deploy(
 /** A prefix nobody else has: a stack that keeps running serves many runs. */
 export function freshPrefix(topic: string): string {
   return `${topic}-${crypto.randomUUID().slice(0, 8)}`;
+}
+
+/** Applies migrations that are newer than the deployment. @throws Problem when a database of it is not there */
+export async function upgrade(
+  { databaseUrls, consumerDatabaseUrl }: Deployment,
+  report: (line: string) => void,
+): Promise<void> {
+  await withDatabases(async () => {
+    for (const [set, url] of Object.entries(databaseUrls)) {
+      const applied = await migrate(openDatabase(url));
+      if (applied.length > 0) report(`${set}: migrated (${applied.join(', ')})`);
+    }
+    await createConsumerTables(consumerDatabaseUrl);
+  });
+}
+
+async function withDatabases(work: () => Promise<void>): Promise<void> {
+  const bridge = createNeonBridge();
+  try {
+    configureDatabases({ fetch: bridge.fetch, timeoutMs: 20_000 });
+    await work();
+  } finally {
+    await bridge.close();
+  }
+}
+
+async function createConsumerTables(url: string): Promise<void> {
+  const consumers = openDatabase(url);
+  const statements = `${inventoryTables}${receiptTables}${guardTable}`
+    .split(';')
+    .filter((text) => text.trim() !== '');
+  await consumers.transaction(statements.map((text) => consumers.query(text)));
 }

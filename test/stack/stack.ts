@@ -8,6 +8,7 @@ import { serveNeonBridge } from '../../functions/node/neon-bridge.ts';
 import { serveUpstashBridge } from '../../functions/node/upstash-bridge.ts';
 import { amqpUrlOf, createDatabase, createVhost, postgresUrlOf, type StackAddresses } from './addresses.ts';
 import { createComposeBroker, createComposePart, eraseCompose } from './compose.ts';
+import { expectFreePorts } from './free-ports.ts';
 import { findSources, type Sources } from './packages.ts';
 import type { BrokerPart, Log, Part } from './part.ts';
 import { portsFrom, type Ports, type StackPlace } from './ports.ts';
@@ -70,6 +71,7 @@ export async function startStack({
   if (data === 'fresh') await erase({ place, ports, sources });
   const parts = createParts({ place, ports, sources, log });
   const all = Object.values(parts) as Part[];
+  await expectFreePorts(portsToTake({ place, ports, sources }));
   await startAll(all, log);
   const addresses = addressesOf({ place, ports, sources });
   const bridges = await serveBridges(addresses, ports).catch(async (error: unknown) => {
@@ -100,6 +102,18 @@ interface Plan {
   readonly place: StackPlace;
   readonly ports: Ports;
   readonly sources: Sources;
+}
+
+/** A given server takes none of ours; a container left by an earlier run holds its own and is used again. */
+function portsToTake({ ports, sources: { given, programs } }: Plan): Readonly<Record<string, number>> {
+  const { amqp, management, epmd, erlang, redis, postgres, neonBridge, upstashBridge } = ports;
+  return {
+    ...(given.rabbitmq || !programs.rabbitmq ? {} : { amqp, management, epmd, erlang }),
+    ...(given.redis || !programs.redis ? {} : { redis }),
+    ...(given.postgres || !programs.postgres ? {} : { postgres }),
+    'Neon bridge': neonBridge,
+    'Upstash bridge': upstashBridge,
+  };
 }
 
 function addressesOf({ place, ports, sources: { given } }: Plan): StackAddresses {
@@ -170,7 +184,7 @@ async function startAll(parts: readonly Part[], log: Log): Promise<void> {
       const begin = performance.now();
       log(`${part.name}: starting`);
       await part.start();
-      log(`${part.name}: ready after ${((performance.now() - begin) / 1000).toFixed(1)} s`);
+      log(`✓ ${part.name}: ready after ${((performance.now() - begin) / 1000).toFixed(1)} s`);
     }),
   );
   const faults = results.flatMap((result) =>

@@ -16,6 +16,8 @@ export interface WorkerOptions {
   readonly settings: Readonly<Record<string, string>>;
   /** Where Durable Objects keep their storage; without it, it is forgotten. */
   readonly storageDir?: string;
+  /** Takes what the worker prints, line by line; without it, it goes to the terminal. */
+  readonly log?: (line: string) => void;
 }
 
 export interface RunningWorker {
@@ -39,29 +41,37 @@ export async function buildWorker(): Promise<string> {
 }
 
 /** @example const worker = await startWorker({ port: 8700, settings }); await worker.stop(); */
-export async function startWorker({ port, settings, storageDir }: WorkerOptions): Promise<RunningWorker> {
+export async function startWorker({
+  port,
+  settings,
+  storageDir,
+  log,
+}: WorkerOptions): Promise<RunningWorker> {
   const outDir = await buildWorker();
   Object.assign(process.env, quiet);
   const { workerOptions } = unstable_getMiniflareWorkerOptions(path.join(repoDir, 'wrangler.toml'));
   const before = new Set(processTree(process.pid).map(({ pid }) => pid));
-  const miniflare = new Miniflare(
-    convertV4MiniflareOptions({
-      port,
-      host: '127.0.0.1',
-      cf: false,
-      log: new Log(LogLevel.WARN),
-      ...(storageDir === undefined ? {} : { resourcePersistencePath: storageDir }),
-      name: 'setway',
-      modules: true,
-      scriptPath: path.join(outDir, 'worker.js'),
-      compatibilityDate: String(workerOptions['compatibilityDate']),
-      compatibilityFlags: workerOptions['compatibilityFlags'] as string[],
-      durableObjects: { SET_HOST: { className: 'SetObject', useSQLite: true } },
-      bindings: { SETWAY_PLATFORM: 'cloudflare', ...settings },
-    }),
+  const miniflare = keepingSignals(
+    () =>
+      new Miniflare(
+        convertV4MiniflareOptions({
+          port,
+          host: '127.0.0.1',
+          cf: false,
+          log: new Log(LogLevel.WARN),
+          ...(log === undefined ? {} : { handleStructuredLogs: ({ message }) => log(message) }),
+          ...(storageDir === undefined ? {} : { resourcePersistencePath: storageDir }),
+          name: 'setway',
+          modules: true,
+          scriptPath: path.join(outDir, 'worker.js'),
+          compatibilityDate: String(workerOptions['compatibilityDate']),
+          compatibilityFlags: workerOptions['compatibilityFlags'] as string[],
+          durableObjects: { SET_HOST: { className: 'SetObject', useSQLite: true } },
+          bindings: { SETWAY_PLATFORM: 'cloudflare', ...settings },
+        }),
+      ),
   );
-  const url = await miniflare.ready;
-  await rm(outDir, { recursive: true });
+  const url = await readyUrl(miniflare, outDir);
   const workerd = processTree(process.pid).filter(({ pid }) => !before.has(pid));
   return {
     url: url.href.replace(/\/$/, ''),
@@ -74,4 +84,24 @@ export async function startWorker({ port, settings, storageDir }: WorkerOptions)
     },
     stop: () => miniflare.dispose(),
   };
+}
+
+async function readyUrl(miniflare: Miniflare, outDir: string): Promise<URL> {
+  try {
+    return await miniflare.ready;
+  } finally {
+    await rm(outDir, { recursive: true });
+  }
+}
+
+/** Miniflare ends the whole process on SIGINT, SIGTERM and SIGHUP; who started it decides what they mean. */
+function keepingSignals<T>(work: () => T): T {
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  const before = names.map((name) => process.listeners(name));
+  const result = work();
+  names.forEach((name, index) => {
+    for (const listener of process.listeners(name))
+      if (!before[index]?.includes(listener)) process.off(name, listener);
+  });
+  return result;
 }

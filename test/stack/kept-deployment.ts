@@ -1,0 +1,75 @@
+/**
+ * The deployment of `npm start`, kept in a file of the stack's folder: a second start uses the same data, API key and
+ * secrets. The file holds them in the clear and belongs to its owner alone (mode 0600).
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import { parseSeed, type SeedInput } from '../../shared/catalog/seed.ts';
+import { createVhost, type StackAddresses } from './addresses.ts';
+import { deploy, upgrade, type Deployment } from './deployment.ts';
+import type { Log } from './part.ts';
+
+const textByName = z.record(z.string(), z.string());
+const keptSchema = z.object({
+  /** The servers it was made for. */
+  servers: z.object({ amqpUrl: z.string(), postgresUrl: z.string() }),
+  deployment: z.object({
+    prefix: z.string(),
+    apiKey: z.string(),
+    seed: z.custom<SeedInput>(),
+    settings: textByName,
+    consumerDatabaseUrl: z.string(),
+    databaseUrls: textByName,
+    brokerUrls: textByName,
+  }),
+});
+
+export function deploymentFile(dir: string): string {
+  return path.join(dir, 'deployment.json');
+}
+
+/** @throws when there is none, or it is not one of this version */
+export function readDeployment(dir: string): Deployment {
+  return keptSchema.parse(JSON.parse(readFileSync(deploymentFile(dir), 'utf8'))).deployment;
+}
+
+/**
+ * The kept deployment with migrations that are new applied, or a new one.
+ *
+ * @throws when the kept one does not fit the stack or this version, with the remedy
+ */
+export async function openDeployment(addresses: StackAddresses, log: Log): Promise<Deployment> {
+  const file = deploymentFile(addresses.dir);
+  const servers = { amqpUrl: addresses.amqpUrl, postgresUrl: addresses.postgresUrl };
+  if (existsSync(file)) return reopen(file, servers, { addresses, log });
+  const deployment = await deploy(addresses, 'setway', log);
+  writeFileSync(file, JSON.stringify({ servers, deployment }, null, 2), { mode: 0o600 });
+  return deployment;
+}
+
+async function reopen(
+  file: string,
+  servers: z.infer<typeof keptSchema>['servers'],
+  { addresses, log }: { readonly addresses: StackAddresses; readonly log: Log },
+): Promise<Deployment> {
+  try {
+    const kept = keptSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
+    const moved = Object.entries(servers).find(
+      ([name, url]) => kept.servers[name as keyof typeof servers] !== url,
+    );
+    if (moved) throw new Error(`It was made for other servers (${moved[0]}).`);
+    const { deployment } = kept;
+    parseSeed(deployment.seed); // an older version may have meant another shape
+    const vhosts = Object.values(deployment.brokerUrls).map((url) => new URL(url).pathname.slice(1));
+    await Promise.all(vhosts.map((vhost) => createVhost(addresses, decodeURIComponent(vhost))));
+    await upgrade(deployment, log);
+    return deployment;
+  } catch (error) {
+    throw new Error(
+      `The deployment kept in ${file} cannot be used: ${error instanceof Error ? error.message : String(error)}\n` +
+        'Begin anew with --fresh (it erases the messages kept there), or see to that.',
+      { cause: error },
+    );
+  }
+}
