@@ -6,6 +6,7 @@ import { schedule } from '../../scheduled/schedule.ts';
 import { readSettings } from '../../shared/settings.ts';
 import type { StackAddresses } from './addresses.ts';
 import { bridgeSettings, directSettings, type Deployment } from './deployment.ts';
+import { writePidFile } from './server-process.ts';
 import type { RunningWorker } from './worker.ts';
 
 export type Platform = 'workerd' | 'node';
@@ -50,6 +51,9 @@ async function serveOnWorkerd({ deployment, addresses, port, dir, logFile }: Edg
     storageDir: path.join(dir, 'workerd'),
     log: (line) => log.write(line),
   });
+  // workerd outlives a process that was killed; the next start then finds it and ends it.
+  const [workerd] = worker.processes;
+  if (workerd) writePidFile({ dir, name: 'workerd', stopSignal: 'SIGKILL' }, workerd);
   const report = (error: unknown): void => log.write(`cron: ${String(error)}`);
   const stopCron = await runCronTable(worker, report);
   const stop = async (): Promise<void> => {

@@ -13,6 +13,7 @@ import { deploymentFile, openDeployment, readDeployment } from './kept-deploymen
 import type { Log } from './part.ts';
 import { portsFrom, type StackPlace } from './ports.ts';
 import { isRunning, listProcesses } from './process-tree.ts';
+import { stopLeftovers } from './server-process.ts';
 import { startStack } from './stack.ts';
 
 export interface LocalOptions extends StackPlace {
@@ -62,9 +63,10 @@ export async function startLocal(options: LocalOptions): Promise<LocalSetway> {
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopping ??= closeAll(closers));
   try {
+    for (const name of await stopLeftovers(place.dir)) log(`${name}: stopped, left by an earlier run`);
+    await expectFreePorts({ edge: port });
     const stack = await startStack({ ...place, data, log });
     closers.push(() => stack.stop());
-    await expectFreePorts({ edge: port });
     if (data === 'fresh') forget(place.dir);
     const deployment = await timed(log, 'demo world: four SETs, topics, webhooks, API key', () =>
       openDeployment(stack.addresses, log),

@@ -120,8 +120,7 @@ export class ServerProcess {
     closeSync(log);
     child.unref();
     const entry = listProcesses().find(({ pid }) => pid === child.pid);
-    if (entry !== undefined)
-      writeFileSync(this.#pidFile, JSON.stringify({ ...entry, stopSignal: this.#program.stopSignal }));
+    if (entry !== undefined) writePidFile(this.#program, entry);
     return child;
   }
 
@@ -133,7 +132,7 @@ export class ServerProcess {
   }
 
   get #pidFile(): string {
-    return path.join(this.#program.dir, `${this.#program.name}.pid.json`);
+    return pidFile(this.#program);
   }
 
   get #logFile(): string {
@@ -145,6 +144,17 @@ export class ServerProcess {
       ? readFileSync(this.#logFile, 'utf8').split('\n').slice(-30).join('\n')
       : '';
   }
+}
+
+type Place = Pick<ServerProgram, 'dir' | 'name'>;
+
+function pidFile({ dir, name }: Place): string {
+  return path.join(dir, `${name}.pid.json`);
+}
+
+/** Remembers a process for `stopLeftovers`; a pid file whose process has ended does no harm. */
+export function writePidFile(program: Place & Pick<ServerProgram, 'stopSignal'>, entry: ProcessEntry): void {
+  writeFileSync(pidFile(program), JSON.stringify({ ...entry, stopSignal: program.stopSignal }));
 }
 
 /** Stops, gracefully and then by force, every server below `dir` that an earlier run left; returns their names. */

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions } from 'wrangler';
 import { repoDir } from './ports.ts';
-import { processTree, signal } from './process-tree.ts';
+import { processTree, signal, type ProcessEntry } from './process-tree.ts';
 
 export interface WorkerOptions {
   /** 0 takes a free one. */
@@ -22,6 +22,8 @@ export interface WorkerOptions {
 
 export interface RunningWorker {
   readonly url: string;
+  /** workerd and what it started. */
+  readonly processes: readonly ProcessEntry[];
   /** Runs the cron function of one expression. */
   runCron(cron: string): Promise<void>;
   /** SIGKILL for workerd: nothing is flushed. The next request finds it gone. */
@@ -75,6 +77,7 @@ export async function startWorker({
   const workerd = processTree(process.pid).filter(({ pid }) => !before.has(pid));
   return {
     url: url.href.replace(/\/$/, ''),
+    processes: workerd,
     async runCron(cron) {
       const fetcher = await miniflare.getWorker();
       await fetcher.scheduled({ cron });
