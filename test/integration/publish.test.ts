@@ -161,7 +161,7 @@ describe.each(platforms)('publishing on $name', (platform) => {
       JSON.stringify({ ...event, data: { n: 1 } }),
       {},
     ],
-  ] as const)('takes a CloudEvent in %s mode', async (_mode, headers, body) => {
+  ] as const)('takes a CloudEvent in %s mode', async (_mode, headers, body, _type) => {
     const published = await client.post('/v1/topics/events/messages', body, { ...headers });
     expect(published.status).toBe(202);
     const received = await call(published.body.id, '/plain');

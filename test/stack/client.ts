@@ -99,7 +99,7 @@ export function createClient(url: string, { apiKey }: Pick<Deployment, 'apiKey'>
     };
   };
   const post: Client['post'] = (path, body, headers = {}) =>
-    send(path, { method: 'POST', body: body as BodyInit, headers });
+    send(path, { method: 'POST', body: body as NonNullable<RequestInit['body']>, headers });
   const get: Client['get'] = (path, headers = {}) => send(path, { headers });
   return {
     get,
