@@ -5,7 +5,7 @@
  *                        what was applied. Anything else in Prefer is ignored, as that RFC asks.
  *   Idempotency-Key      1 to 255 visible ASCII characters. The fingerprint that tells one request from another is
  *                        SHA-256 over method, path, content type, `Setway-*` and `ce-*` headers and the body: what
- *                        decides about the message, not how the request travelled.
+ *                        decides about the message, not how the request travelled nor where it came from.
  */
 import { createHash } from 'node:crypto';
 import type { ApiKey } from '../shared/catalog/api-key.ts';
@@ -139,6 +139,9 @@ function preferredWait(header: string | null): number | undefined {
   return seconds === undefined ? undefined : Math.min(Number(seconds), maxWaitSeconds);
 }
 
+/** Not where the publisher is: one who moves between two tries sends the same message. */
+const decides = /^(?:content-type$|ce-|setway-(?!latitude$|longitude$))/i;
+
 function idempotencyOf({ visit, body }: Accepted): PublishContext['idempotency'] {
   const { request } = visit;
   const key = request.headers.get('idempotency-key');
@@ -148,7 +151,7 @@ function idempotencyOf({ visit, body }: Accepted): PublishContext['idempotency']
       faults: [{ at: 'Idempotency-Key', detail: '1 to 255 visible ASCII characters.' }],
     });
   }
-  const deciding = [...request.headers].filter(([name]) => /^(?:content-type$|setway-|ce-)/i.test(name));
+  const deciding = [...request.headers].filter(([name]) => decides.test(name));
   const head = [request.method, visit.url().pathname, deciding.sort(([a], [b]) => (a < b ? -1 : 1))];
   const hash = createHash('sha256').update(JSON.stringify(head)).update('\n').update(body);
   return { key, fingerprint: hash.digest('hex') };

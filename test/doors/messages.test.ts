@@ -65,7 +65,7 @@ describe('publishing', () => {
 
   it('fingerprints what decides about the message, and nothing else', async () => {
     const edge = openEdge();
-    const key = edge.keyFor(['publish']);
+    const key = edge.keyFor(['publish'], { maySetPlace: true });
     const fingerprint = async (path: string, headers: Record<string, string>, text: string) => {
       await edge.send(path, {
         method: 'POST',
@@ -79,6 +79,8 @@ describe('publishing', () => {
     const first = await fingerprint(raw, {}, 'a');
     expect(first).toMatch(/^[0-9a-f]{64}$/);
     expect(await fingerprint(raw, { 'user-agent': 'other', 'idempotency-key': 'k2' }, 'a')).toBe(first);
+    const place = { 'setway-latitude': '30.25', 'setway-longitude': '120.17' };
+    expect(await fingerprint(raw, place, 'a')).toBe(first);
     const others = [
       await fingerprint(raw, {}, 'b'),
       await fingerprint(raw, { 'content-type': 'text/html' }, 'a'),
@@ -87,7 +89,7 @@ describe('publishing', () => {
     ];
     expect(new Set([first, ...others]).size).toBe(5);
     expect(edge.published[0]?.context.idempotency?.key).toBe('k1');
-    expect(edge.published).toHaveLength(6);
+    expect(edge.published).toHaveLength(7);
   });
 
   it('passes a valid trace context on and ignores a wrong one', async () => {
