@@ -1,0 +1,82 @@
+/** `fast` mode: not stored, at most once, and flushed by a graceful stop. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { at, cities, createClient, type Client } from '../stack/client.ts';
+import { useStack } from '../stack/current-stack.ts';
+import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
+import { addListeners } from '../stack/listeners.ts';
+import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { countRows } from '../stack/query.ts';
+import { countWaiting } from '../stack/queue.ts';
+import { until } from '../stack/until.ts';
+import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
+
+const flood = 500;
+
+describe.each(platforms)('fast messages on $name', (platform) => {
+  let receiver: WebhookReceiver;
+  let deployment: Deployment;
+  let server: RunningPlatform;
+  let client: Client;
+
+  beforeAll(async () => {
+    receiver = await startWebhookReceiver();
+    deployment = await deploy(
+      useStack(),
+      freshPrefix('fast'),
+      () => undefined,
+      (seed) =>
+        addListeners(seed, receiver.url, {
+          heard: { bindings: ['heard', 'flood'] },
+          // Nobody consumes its queue, so what reached the broker can be counted there.
+          kept: { bindings: ['flood'], status: 'paused' },
+        }),
+    );
+    server = await platform.start(deployment);
+    client = createClient(server.url, deployment);
+  });
+  afterAll(async () => {
+    await server.stop();
+    await receiver.stop();
+  });
+
+  const publishFast = (tag: string) =>
+    client.publish({ topic: 'events', tag, mode: 'fast', body: { tag } }, at(cities.berlin));
+
+  it('are delivered and signed like others, and not stored', async () => {
+    // A host that has just begun to live has no channel yet; then nobody takes a fast message.
+    const sent = await until(10_000, async () => {
+      const answer = await publishFast('heard');
+      return answer.body.set === 'frankfurt' && answer;
+    });
+    expect(sent).toMatchObject({ status: 202, body: { state: 'sent', route: { reason: 'nearest' } } });
+    const call = await receiver.waitFor(() => receiver.callsOf(sent.body.id)[0], 10_000);
+    expect(call.headers).toMatchObject({ 'setway-set': 'frankfurt', 'setway-attempt': '1' });
+    expect((await client.get(`/v1/messages/${sent.body.id}`)).status).toBe(404);
+    expect(await countRows(Object.values(deployment.databaseUrls), 'message')).toBe(0);
+  });
+
+  it('that fail are not tried again', async () => {
+    receiver.script('/heard', [{ status: 503 }]);
+    const failed = await publishFast('heard');
+    await receiver.waitFor(() => receiver.callsOf(failed.body.id)[0], 10_000);
+    const next = await publishFast('heard');
+    await receiver.waitFor(() => receiver.callsOf(next.body.id)[0], 10_000);
+    expect(await countRows(Object.values(deployment.databaseUrls), 'agenda')).toBe(0);
+    expect(receiver.callsOf(failed.body.id)).toHaveLength(1);
+  });
+
+  // A worker has no graceful stop: the platform ends it when its requests are answered.
+  it.runIf(platform.name === 'Node')('are all at the broker after a graceful stop', async () => {
+    const answers = await Promise.all(Array.from({ length: flood }, () => publishFast('flood')));
+    await server.stop();
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([202]));
+    const waiting = async (queue: string): Promise<number> => {
+      const urls = Object.values(deployment.brokerUrls);
+      const counts = await Promise.all(urls.map((url) => countWaiting(url, queue)));
+      return counts.reduce((sum, count) => sum + count, 0);
+    };
+    expect(await waiting('setway.sub.kept')).toBe(flood);
+    const heard = new Set(answers.filter(({ body }) => receiver.callsOf(body.id).length > 0));
+    expect(heard.size + (await waiting('setway.sub.heard'))).toBe(flood);
+  });
+});
