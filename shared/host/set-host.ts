@@ -118,6 +118,8 @@ export function openSetHost(parts: SetHostParts): SetHost {
   };
   cancels.set('state', broker.onState(showState));
 
+  const opening = until(clock, openingMs, canSend);
+
   const ready = async (maxMs: number): Promise<void> => {
     await until(clock, Math.min(firstConnectionMs, maxMs), () => broker.state !== 'disconnected');
     await view.refresh();
@@ -139,7 +141,10 @@ export function openSetHost(parts: SetHostParts): SetHost {
   };
 
   return {
-    accept: (offers, options) => committer.accept(offers, options),
+    async accept(offers, options) {
+      if (offers.some(({ message }) => message.mode === 'fast')) await opening;
+      return committer.accept(offers, options);
+    },
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
     status,
     ready,
@@ -180,6 +185,9 @@ const brokerGauge = { connected: 1, blocked: 0.5, disconnected: 0 } as const;
 
 /** A host that was just opened waits for its first connection; one that gets none in time does what it can without. */
 const firstConnectionMs = 4_000;
+
+/** So long `fast` messages wait for a host that was just opened: less than an edge waits for a SET. */
+const openingMs = 800;
 
 /** A short-lived host looks this often whether it may go on. */
 const tickMs = 25;

@@ -73,6 +73,7 @@ export function createCommitter(parts: CommitParts): Committer {
     },
     async accept(offers, { waitMs }) {
       const fast = offers.filter((offer) => offer.message.mode === 'fast');
+      if (fast.length > 0 && !parts.canSend()) throw notSendable();
       if (fast.length > 0) await parts.broker.publishFast(fast.map(({ message }) => toOutbound(message)));
       if (fast.length === offers.length) return offers.map(({ message }) => sent(message.id));
       const committed = await commitByShard(groups, offers);
@@ -84,6 +85,11 @@ export function createCommitter(parts: CommitParts): Committer {
       if (unsettled > 0) await new Promise<void>((resolve) => idlers.push(resolve));
     },
   };
+}
+
+/** Before the topology is declared, the broker would close the channel and drop the message. */
+function notSendable(): Problem {
+  return new Problem('broker-unavailable', 'The broker of this SET takes no fast messages now.');
 }
 
 function sent(id: MessageId): Receipt {
