@@ -83,13 +83,18 @@ describe.each(platforms)('the edge on $name', (platform) => {
     const metrics = await client.get<string>('/metrics');
     expect(metrics.headers.get('content-type')).toContain('version=0.0.4');
     const valueOf = (series: string): number =>
-      Number(metrics.body.split('\n').find((line) => line.startsWith(`${series} `))?.split(' ')[1] ?? 0);
+      Number(
+        metrics.body
+          .split('\n')
+          .find((line) => line.startsWith(`${series} `))
+          ?.split(' ')[1] ?? 0,
+      );
     expect(valueOf('setway_published_total{set="frankfurt",mode="confirm",reason="nearest"}')).toBe(1);
     expect(valueOf('setway_stored_total{set="frankfurt"}')).toBe(1);
     expect(valueOf('setway_sent_total{set="frankfurt",outcome="confirmed"}')).toBe(1);
-    expect(
-      valueOf('setway_deliveries_total{set="frankfurt",subscription="inventory",verdict="done"}'),
-    ).toBe(1);
+    expect(valueOf('setway_deliveries_total{set="frankfurt",subscription="inventory",verdict="done"}')).toBe(
+      1,
+    );
     expect(valueOf('setway_broker_state{set="frankfurt"}')).toBe(1);
     expect((await fetch(`${server.url}/metrics`)).status).toBe(401);
   });

@@ -51,7 +51,11 @@ describe.each(platforms)('Idempotency-Key on $name', (platform) => {
     await upstash.close();
   });
 
-  const publish = <T = Published>(idempotencyKey: string, more: object = {}, place = cities.berlin as readonly [number, number]) =>
+  const publish = <T = Published>(
+    idempotencyKey: string,
+    more: object = {},
+    place = cities.berlin as readonly [number, number],
+  ) =>
     client.publish<T>(
       { topic: 'orders', key: idempotencyKey, body: order, ...more },
       { 'idempotency-key': idempotencyKey, ...at(place) },
