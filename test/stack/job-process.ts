@@ -23,7 +23,11 @@ export interface JobProcess {
 export function openJobProcess(environment: Readonly<Record<string, string>>): JobProcess {
   const settings = readSettings({ ...environment, SETWAY_HOSTED_SETS: 'none' });
   const drivers = openDrivers(settings);
-  const world = createWorld(settings, { redis: drivers.redis, inBackground: (work) => void work, log: () => undefined });
+  const world = createWorld(settings, {
+    redis: drivers.redis,
+    inBackground: (work) => void work,
+    log: () => undefined,
+  });
   const policy = webhookPolicy(settings);
   const agent = createWebhookAgent({ clock: systemClock }, { policy });
   const functions = webhookFunctions({ ...world, databaseUrl: settings.SETWAY_WEBHOOK_DATABASE });
