@@ -104,7 +104,7 @@ export function publishOrders({ url, apiKey, total, concurrency }: OrdersOptions
 }
 
 function orderOf(index: number): { readonly sku: string; readonly quantity: number } {
-  return { sku: `sku-${index % 10}`, quantity: 1 + (index % 3) };
+  return { sku: `sku-${index % 100}`, quantity: 1 + (index % 3) };
 }
 
 function pause(ms: number): Promise<void> {

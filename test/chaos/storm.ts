@@ -92,15 +92,13 @@ async function assertMidFlight(deployment: Deployment, { accepted }: Orders): Pr
 }
 
 /** Every accepted message, on both consumer groups, exactly once; and nothing else. */
-export function assertExactlyOnce(books: Books): void {
-  expect(books).toMatchObject({
-    storedIds: totalOrders,
-    acceptedAndLost: [],
-    doubledLines: 0,
-    linesOfNobody: 0,
-    lostReceipts: 0,
-    doubledReceipts: 0,
-    wrongStock: [],
-    agenda: {},
-  });
-}
+export const exactlyOnce: Partial<Books> = {
+  storedIds: totalOrders,
+  acceptedAndLost: [],
+  doubledLines: 0,
+  linesOfNobody: 0,
+  lostReceipts: 0,
+  doubledReceipts: 0,
+  wrongStock: [],
+  agenda: {},
+};
