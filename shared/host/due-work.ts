@@ -14,6 +14,7 @@ export interface DueWorkParts extends SendParts {
   readonly clock: Clock;
   readonly deliverer: Pick<Deliverer, 'redeliver'>;
   readonly resendAfterMs: number;
+  readonly redeliverLeaseMs: number;
 }
 
 /** How much a short-lived host may do. */
@@ -34,8 +35,6 @@ export interface DueWork {
 const kinds: readonly AgendaKind[] = ['send', 'redeliver'];
 /** Entries under way at once; an entry of kind `send` holds up to 500 messages. */
 const capacities: Readonly<Record<AgendaKind, number>> = { send: 4, redeliver: 200 };
-/** Longer than any webhook call plus the wait for a slot. */
-const redeliverLeaseMs = 330_000;
 /** Others write due work too (crons, other hosts): look at least this often. */
 const idleMs = 15_000;
 
@@ -49,7 +48,7 @@ export function createDueWork(parts: DueWorkParts): DueWork {
   };
   const leasesMs: Readonly<Record<AgendaKind, number>> = {
     send: parts.confirmTimeoutMs + parts.resendAfterMs,
-    redeliver: redeliverLeaseMs,
+    redeliver: parts.redeliverLeaseMs,
   };
   // While the broker is away its entries stay unclaimed: nothing could be done with them but to count a try.
   const isReady = (kind: AgendaKind): boolean => kind !== 'send' || parts.canSend();

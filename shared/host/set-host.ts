@@ -42,6 +42,8 @@ export interface SetHostTiming {
   readonly resendAfterMs: number;
   /** Tries before a message is FAILED. */
   readonly maxSendAttempts: number;
+  /** How long a claimed retry belongs to one host: longer than any webhook call plus the wait for a slot. */
+  readonly redeliverLeaseMs: number;
   readonly heartbeatMs: number;
   /** How often the catalog is looked at for changes. */
   readonly reconcileMs: number;
@@ -84,7 +86,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     },
     onRetry: (afterMs) => due.nudge(afterMs),
   });
-  const due = createDueWork({ ...sendParts, stores, clock, deliverer, resendAfterMs: timing.resendAfterMs });
+  const due = createDueWork({ ...sendParts, ...timing, stores, clock, deliverer });
   const consumptions = createConsumptions({ broker, graceMs: timing.stopGraceMs, take: deliverer.take });
   const cancels = new Map<string, () => void>();
   let life: 'open' | 'started' | 'stopped' = 'open';
