@@ -1,0 +1,82 @@
+/** `npm run bench`: everything measured in one run, on a stack of its own. See options.ts for its options. */
+import { startScript, type Child } from './child.ts';
+import { benchBareDelivery, benchDelivery, concurrencies } from './delivery-bench.ts';
+import type { Measurement } from './measurement.ts';
+import { help, readOptions, type Options } from './options.ts';
+import {
+  benchLoadGenerator,
+  benchPublishOnNode,
+  benchPublishOnWorkerd,
+  startSetwayOnNode,
+  startSetwayOnWorkerd,
+  type BenchParts,
+} from './publish-bench.ts';
+import { figuresOf, renderTable } from './result.ts';
+import { createWorld, startBenchStack, type Report, type World } from './world.ts';
+import { stopSignal } from '../stack/stop-signal.ts';
+
+const report: Report = (line) => void process.stderr.write(`${line}\n`);
+
+async function bench(options: Options): Promise<void> {
+  if (options.output === 'help') return print(help);
+  const signalled = stopSignal();
+  const stack = await Promise.race([startBenchStack(report), signalled]);
+  if (typeof stack === 'string') process.exit(130); // what has started so far is killed with us
+  try {
+    const measuring = measure({ stack, report, seconds: options.seconds }, options);
+    const measured = await Promise.race([measuring, signalled]);
+    if (typeof measured === 'string') throw new Error(`Stopped by ${measured}`);
+    print(
+      options.output === 'json' ? `${JSON.stringify(figuresOf(measured))}\n` : `\n${renderTable(measured)}\n`,
+    );
+  } finally {
+    report('stopping');
+    await stack.stop();
+  }
+}
+
+async function measure(parts: BenchParts, { only }: Options): Promise<readonly Measurement[]> {
+  const receiver = await startScript('receiver.ts');
+  const place = { receiverUrl: receiver.url, concurrencies };
+  const onNode = await createWorld(parts.stack, 'node', place);
+  const onWorkerd = await createWorld(parts.stack, 'workerd', place);
+  const measured: Measurement[] = [];
+  if (only !== 'delivery') {
+    measured.push(await benchLoadGenerator(parts));
+    measured.push(...(await benchPublishOnNode(parts, onNode)));
+    measured.push(...(await benchPublishOnWorkerd(parts, onWorkerd)));
+  }
+  if (only !== 'publish') {
+    measured.push(...(await benchDeliveries({ ...parts, receiver }, onNode, onWorkerd)));
+  }
+  await receiver.stop();
+  return measured;
+}
+
+async function benchDeliveries(
+  parts: BenchParts & { readonly receiver: Child },
+  onNode: World,
+  onWorkerd: World,
+): Promise<readonly Measurement[]> {
+  const bare = await benchBareDelivery(parts);
+  const node = await startSetwayOnNode(parts, onNode);
+  const delivered = await benchDelivery(parts, { name: 'Node', server: node, world: onNode }, bare);
+  await node.stop();
+  const workerd = await startSetwayOnWorkerd(parts, onWorkerd);
+  const carried = await benchDelivery(parts, { name: 'workerd', server: workerd, world: onWorkerd }, bare);
+  await workerd.stop();
+  return [...bare.values(), ...delivered, ...carried];
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+try {
+  await bench(readOptions(process.argv.slice(2)));
+} catch (error) {
+  report(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  process.exitCode = 1;
+}
+// A child that a failure left is killed with us.
+process.exit();

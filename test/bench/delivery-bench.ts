@@ -1,0 +1,116 @@
+/**
+ * Delivery: webhook calls per second out of a queue that was filled before, signed and recorded, beside a bare
+ * consumer with as many calls under way. Counted by the receiver, from the first call to the last.
+ */
+import type { ConfirmsReport } from './bare-confirms.ts';
+import { startScript, type Child } from './child.ts';
+import { generateLoad } from './load.ts';
+import { compare, withUsage, type Measurement } from './measurement.ts';
+import { connections, payload, setwayRequest, type BenchParts } from './publish-bench.ts';
+import type { ReceiverReport } from './receiver.ts';
+import { createBareQueue, deliveryTopic, purgeQueue, type World } from './world.ts';
+
+/** The default of a subscription, and what shows the cost of one call and of many. */
+export const concurrencies = [32, 1, 256] as const;
+
+/** Messages per second of measurement: about what a consumer of that concurrency delivers. */
+const messagesPerSecond: Readonly<Record<number, number>> = { 1: 1_000, 32: 6_000, 256: 6_000 };
+/** Beyond this the drain is given up and reported as a fault. */
+const drainDeadlineMs = 180_000;
+
+interface Drain {
+  readonly name: string;
+  readonly concurrency: number;
+  readonly messages: number;
+  readonly receiver: Child;
+}
+
+/** @param name how the platform is called in the result */
+export async function benchDelivery(
+  parts: BenchParts & { readonly receiver: Child },
+  setway: { readonly name: string; readonly server: Child; readonly world: World },
+  bare: ReadonlyMap<number, Measurement>,
+): Promise<readonly Measurement[]> {
+  const measured: Measurement[] = [];
+  for (const concurrency of concurrencies) {
+    const drain = drainOf(parts, `${setway.name}, delivery × ${concurrency}`, concurrency);
+    const delivered = await drainThroughSetway(parts, setway, drain);
+    const base = bare.get(concurrency);
+    const target = concurrency === 32 && setway.name === 'Node' ? 0.6 : undefined;
+    measured.push(base ? compare(delivered, base, target) : delivered);
+  }
+  return measured;
+}
+
+export async function benchBareDelivery(
+  parts: BenchParts & { readonly receiver: Child },
+): Promise<ReadonlyMap<number, Measurement>> {
+  const measured = new Map<number, Measurement>();
+  for (const concurrency of concurrencies) {
+    const drain = drainOf(parts, `bare consumer × ${concurrency}`, concurrency);
+    measured.set(concurrency, await drainThroughBare(parts, drain));
+  }
+  return measured;
+}
+
+function drainOf(parts: BenchParts & { readonly receiver: Child }, name: string, concurrency: number): Drain {
+  const messages = Math.round(parts.seconds * (messagesPerSecond[concurrency] ?? 0));
+  return { name, concurrency, messages, receiver: parts.receiver };
+}
+
+async function drainThroughSetway(
+  parts: BenchParts,
+  { server, world }: { readonly server: Child; readonly world: World },
+  drain: Drain,
+): Promise<Measurement> {
+  const topic = deliveryTopic(drain.concurrency);
+  const filling = await generateLoad({
+    ...setwayRequest(world, topic, 'confirm'),
+    url: server.url,
+    connections,
+    warmupSeconds: 0,
+    seconds: drainDeadlineMs / 1000,
+    maxRequests: drain.messages,
+  });
+  parts.report(`${drain.name}: ${filling.answers} messages wait`);
+  const measured = await measureDrain(parts, server, drain, () => world.wake(topic));
+  return measured;
+}
+
+async function drainThroughBare(parts: BenchParts, drain: Drain): Promise<Measurement> {
+  const { stack } = parts;
+  const { vhost, queue, env } = await createBareQueue(stack, `consumer-${drain.concurrency}`);
+  await fill(env, drain.messages);
+  const target = { BENCH_TARGET: drain.receiver.url, BENCH_CONCURRENCY: String(drain.concurrency) };
+  const consumer = await startScript('bare-consumer.ts', { ...env, ...target });
+  const measured = await measureDrain(parts, consumer, drain, () => consumer.ask({ begin: true }));
+  await consumer.stop();
+  await purgeQueue(stack, vhost, queue);
+  return measured;
+}
+
+async function fill(env: Readonly<Record<string, string>>, messages: number): Promise<void> {
+  const child = await startScript('bare-confirms.ts', env);
+  const plan = { body: payload, window: 500, seconds: Infinity, maxMessages: messages };
+  await child.ask<ConfirmsReport>(plan);
+  await child.stop();
+}
+
+async function measureDrain(
+  { report }: BenchParts,
+  server: Child,
+  { name, messages, receiver }: Drain,
+  begin: () => Promise<unknown>,
+): Promise<Measurement> {
+  const { result, cpuMs, rssBytes } = await withUsage(server, async () => {
+    const received = receiver.ask<ReceiverReport>({ calls: messages, deadlineMs: drainDeadlineMs });
+    await begin();
+    return received;
+  });
+  if (result.calls < messages)
+    throw new RangeError(`${name}: only ${result.calls} of ${messages} messages were delivered in time.`);
+  const rate = result.calls / result.seconds;
+  report(`${name}: ${Math.round(rate)} deliveries/s`);
+  const cpuUs = (cpuMs * 1000) / messages;
+  return { name, rate, unit: 'deliveries/s', cpuUs, rssMiB: rssBytes / 2 ** 20 };
+}

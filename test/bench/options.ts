@@ -1,0 +1,39 @@
+import { parseArgs } from 'node:util';
+
+export const help = `npm run bench [-- OPTIONS] — measures Setway beside what one would write oneself
+
+  --only publish|delivery   one half of it
+  --seconds N               length of one measurement (default 8)
+  --json                    one JSON array of {name, value, unit, ratio?, of?} on standard output, and nothing
+                            else there (with "npm run --silent bench -- --json")
+  --help                    this text
+
+It starts RabbitMQ, Redis and Postgres for itself, empty, and stops them in the end. SETWAY_PORT_BASE (30700) and
+SETWAY_STACK_DIR (.setway/bench) move them. Progress goes to standard error. A target that is missed is no failure:
+the exit code is 0, and 1 when something could not be measured.
+`;
+
+export interface Options {
+  readonly only: 'publish' | 'delivery' | undefined;
+  readonly seconds: number;
+  readonly output: 'table' | 'json' | 'help';
+}
+
+/** @throws with the remedy when an option is wrong */
+export function readOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: 'string' },
+      seconds: { type: 'string', default: '8' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const seconds = Number(values.seconds);
+  if (!(seconds >= 0.5 && seconds <= 600)) throw new RangeError('--seconds: from 0.5 to 600');
+  const { only } = values;
+  if (only !== undefined && only !== 'publish' && only !== 'delivery')
+    throw new RangeError('--only: publish or delivery');
+  return { only, seconds, output: values.help ? 'help' : values.json ? 'json' : 'table' };
+}

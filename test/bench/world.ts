@@ -1,0 +1,114 @@
+/**
+ * Where the benchmark runs: a fresh stack of its own, and a deployment of Setway on it per platform. Every
+ * subscription begins paused: its queue fills, and nothing is delivered before a measurement wakes it.
+ */
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import type { SeedInput } from '../../shared/catalog/seed.ts';
+import { createWebhookSecret } from '../../shared/webhook/signature.ts';
+import { createVhost } from '../stack/addresses.ts';
+import { deploy, type Deployment } from '../stack/deployment.ts';
+import { repoDir, stackPlace } from '../stack/ports.ts';
+import { callManagement } from '../stack/rabbitmq.ts';
+import { startStack, type Stack } from '../stack/stack.ts';
+
+/** Beside the ports of `npm start` (18700) and `npm test` (19700 and up). */
+const benchPortBase = 30_700;
+
+export type Report = (line: string) => void;
+
+export function startBenchStack(report: Report): Promise<Stack> {
+  const fallback = { portBase: benchPortBase, dir: path.join(repoDir, '.setway', 'bench') };
+  return startStack({ ...stackPlace(process.env, fallback), data: 'fresh', log: report });
+}
+
+/** Where requests come from: Hangzhou, so that every message goes to the SET of that name. */
+export const placeHeaders = { 'setway-latitude': '30.27', 'setway-longitude': '120.16' };
+const nearestSet = 'hangzhou';
+
+/** The topic of the publish measurements; its one subscription stays paused. */
+export const publishTopic = 'published';
+
+export interface World {
+  readonly apiKey: string;
+  readonly settings: Deployment['settings'];
+  /** Wakes the subscription of a topic, and puts the others to sleep. */
+  wake(topic: string): Promise<void>;
+  /** Empties the queue of a topic's subscription. */
+  purge(topic: string): Promise<void>;
+}
+
+/** Topic and subscription of the deliveries at one concurrency. */
+export function deliveryTopic(concurrency: number): string {
+  return `delivered-${concurrency}`;
+}
+
+export async function createWorld(
+  stack: Stack,
+  prefix: string,
+  target: { readonly receiverUrl: string; readonly concurrencies: readonly number[] },
+): Promise<World> {
+  const topics = [
+    { name: publishTopic, concurrency: 32 },
+    ...target.concurrencies.map((concurrency) => ({ name: deliveryTopic(concurrency), concurrency })),
+  ];
+  const subscriptions = topics.map(({ name, concurrency }) => ({
+    name,
+    concurrency,
+    owner: 'demo',
+    topic: name,
+    endpoint: { url: target.receiverUrl },
+    secrets: [createWebhookSecret()],
+    status: 'paused' as const,
+  }));
+  const { seed, apiKey, settings } = await deploy(
+    stack.addresses,
+    prefix,
+    () => undefined,
+    (demo) => ({ ...demo, topics: topics.map(({ name }) => ({ name, owner: 'demo' })), subscriptions }),
+  );
+  return {
+    apiKey,
+    // The default of 5 s only makes us wait longer for what `wake` changes.
+    settings: { ...settings, SETWAY_CATALOG_MAX_AGE_MS: '1000' },
+    wake: (topic) =>
+      applyCatalog(stack, settings, {
+        ...seed,
+        subscriptions: subscriptions.map((each) => ({
+          ...each,
+          status: each.topic === topic ? ('active' as const) : each.status,
+        })),
+      }),
+    purge: (topic) => purgeQueue(stack, `${prefix}_${nearestSet}`, `setway.sub.${topic}`),
+  };
+}
+
+/** By the operator's own command. */
+async function applyCatalog(stack: Stack, settings: Deployment['settings'], seed: SeedInput): Promise<void> {
+  const file = path.join(stack.addresses.dir, 'catalog.json');
+  await writeFile(file, JSON.stringify(seed));
+  const env = { ...process.env, ...settings, SETWAY_REDIS_URL: stack.redisUrl };
+  const command = path.join(repoDir, 'functions', 'cli', 'main.ts');
+  await promisify(execFile)(process.execPath, [command, 'apply', file], { env });
+}
+
+export async function purgeQueue(stack: Stack, vhost: string, queue: string): Promise<void> {
+  const name = `${encodeURIComponent(vhost)}/${encodeURIComponent(queue)}`;
+  await callManagement(stack.managementUrl, 'DELETE', `/api/queues/${name}/contents`);
+}
+
+/** A vhost and a queue for what is compared with Setway. @returns what its scripts want in their environment */
+export async function createBareQueue(
+  stack: Stack,
+  name: string,
+): Promise<{
+  readonly vhost: string;
+  readonly queue: string;
+  readonly env: Readonly<Record<string, string>>;
+}> {
+  const vhost = 'bare';
+  await createVhost(stack.addresses, vhost);
+  return { vhost, queue: name, env: { BENCH_AMQP_URL: stack.amqpUrl(vhost), BENCH_QUEUE: name } };
+}
