@@ -15,7 +15,9 @@ import { figuresOf, renderTable } from './result.ts';
 import { createWorld, startBenchStack, type Report, type World } from './world.ts';
 import { stopSignal } from '../stack/stop-signal.ts';
 
-const report: Report = (line) => void process.stderr.write(`${line}\n`);
+const report: Report = (line) => {
+  process.stderr.write(`${(performance.now() / 1000).toFixed(0).padStart(4)} s  ${line}\n`);
+};
 
 async function bench(options: Options): Promise<void> {
   if (options.output === 'help') return print(help);

@@ -4,7 +4,7 @@
  */
 import type { ConfirmsReport } from './bare-confirms.ts';
 import { startScript, type Child } from './child.ts';
-import { generateLoad } from './load.ts';
+import { generateLoad, prime } from './load.ts';
 import { compare, withUsage, type Measurement } from './measurement.ts';
 import { connections, payload, setwayRequest, type BenchParts } from './publish-bench.ts';
 import type { ReceiverReport } from './receiver.ts';
@@ -64,15 +64,16 @@ async function drainThroughSetway(
   drain: Drain,
 ): Promise<Measurement> {
   const topic = deliveryTopic(drain.concurrency);
+  const request = { ...setwayRequest(world, topic, 'confirm'), url: server.url };
+  await prime(request);
   const filling = await generateLoad({
-    ...setwayRequest(world, topic, 'confirm'),
-    url: server.url,
+    ...request,
     connections,
     warmupSeconds: 0,
     seconds: drainDeadlineMs / 1000,
-    maxRequests: drain.messages,
+    maxRequests: drain.messages - 1,
   });
-  parts.report(`${drain.name}: ${filling.answers} messages wait`);
+  parts.report(`${drain.name}: ${filling.answers + 1} messages wait`);
   const measured = await measureDrain(parts, server, drain, () => world.wake(topic));
   return measured;
 }

@@ -35,8 +35,8 @@ function run(plan: LoadPlan): Promise<LoadReport> {
     onAnswer(status, sentAtMs) {
       const nowMs = performance.now();
       allAnswers++;
-      if (status >= 300) refusals[status] = (refusals[status] ?? 0) + 1;
       if (nowMs < countFromMs || (nowMs > endMs && plan.maxRequests === Infinity)) return;
+      if (status >= 300) return void (refusals[status] = (refusals[status] ?? 0) + 1);
       answers++;
       lastAnswerMs = nowMs;
       latenciesMs.push(nowMs - sentAtMs);

@@ -8,7 +8,7 @@ import { repoDir } from '../stack/ports.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { ConfirmsReport } from './bare-confirms.ts';
 import { startChild, startScript, type Child } from './child.ts';
-import { generateLoad, type Request } from './load.ts';
+import { generateLoad, prime, type Request } from './load.ts';
 import { compare, summarize, withUsage, type Measurement, type Round } from './measurement.ts';
 import { serveBareObject, serveSetway } from './workerd.ts';
 import { createBareQueue, placeHeaders, publishTopic, purgeQueue, type Report, type World } from './world.ts';
@@ -172,7 +172,7 @@ export async function benchPublishOnWorkerd(
 }
 
 /** Each server must have compiled its hot path before it is measured; later rounds only reconnect. */
-const firstWarmupSeconds = 2;
+const firstWarmupShare = 0.5;
 const laterWarmupSeconds = 0.5;
 
 async function takeTurns(
@@ -182,7 +182,8 @@ async function takeTurns(
   const results = contenders.map((): Round[] => []);
   for (let round = 0; round < rounds; round++) {
     for (const [index, { name, server, url, request, clean }] of contenders.entries()) {
-      const warmupSeconds = Math.min(round === 0 ? firstWarmupSeconds : laterWarmupSeconds, seconds);
+      if (round === 0) await prime({ ...request, url });
+      const warmupSeconds = round === 0 ? seconds * firstWarmupShare : Math.min(laterWarmupSeconds, seconds);
       const plan = {
         ...request,
         url,
