@@ -11,7 +11,7 @@ import { serveEdge, type Platform } from './edge.ts';
 import { expectFreePorts } from './free-ports.ts';
 import { deploymentFile, openDeployment, readDeployment } from './kept-deployment.ts';
 import type { Log } from './part.ts';
-import { portsFrom, type StackPlace } from './ports.ts';
+import { defaultPortBase, portsFrom, repoDir, stackPlace, type StackPlace } from './ports.ts';
 import { isRunning, listProcesses } from './process-tree.ts';
 import { stopLeftovers } from './server-process.ts';
 import { startStack } from './stack.ts';
@@ -90,6 +90,11 @@ async function closeAll(closers: readonly (() => Promise<void>)[]): Promise<void
   const faults: unknown[] = [];
   for (const close of closers.toReversed()) await close().catch((error: unknown) => faults.push(error));
   if (faults.length > 0) throw new AggregateError(faults, faults.map(String).join('\n'));
+}
+
+/** Where `npm start` keeps its stack, unless the environment says otherwise. */
+export function startPlace(env: NodeJS.ProcessEnv): StackPlace {
+  return stackPlace(env, { portBase: defaultPortBase, dir: path.join(repoDir, '.setway', 'start') });
 }
 
 /** The Setway that runs in this folder; undefined when there is none. */

@@ -4,11 +4,10 @@
  * The first Ctrl-C (or SIGTERM) stops it gracefully, the edge first; a second one ends it at once. Data, API key and
  * Durable Object storage stay in the stack's folder for the next start.
  */
-import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { sendFirstOrder } from './first-order.ts';
-import { startLocal, type LocalOptions, type LocalSetway } from './local-setway.ts';
-import { defaultPortBase, repoDir, stackPlace } from './ports.ts';
+import { startLocal, startPlace, type LocalOptions, type LocalSetway } from './local-setway.ts';
+import { defaultPortBase } from './ports.ts';
 import { stopSignal } from './stop-signal.ts';
 import { welcome } from './welcome.ts';
 
@@ -39,12 +38,8 @@ async function main(): Promise<number> {
     console.log(help);
     return 0;
   }
-  const place = stackPlace(process.env, {
-    portBase: defaultPortBase,
-    dir: path.join(repoDir, '.setway', 'start'),
-  });
   return serve({
-    ...place,
+    ...startPlace(process.env),
     platform: values.node ? 'node' : 'workerd',
     data: values.fresh ? 'fresh' : 'kept',
     log: (line) => console.log(line.startsWith('✓') ? line : `  ${line}`),
