@@ -1,7 +1,7 @@
 /** How a test file reaches the stack it runs on, and how it gets a corner of its own. */
 import path from 'node:path';
 import { amqpUrlOf, createDatabase, createVhost, postgresUrlOf, type StackAddresses } from './addresses.ts';
-import { portsPerStack } from './ports.ts';
+import { portsPerStack, type StackPlace } from './ports.ts';
 import { startStack, type Stack } from './stack.ts';
 
 /** Holds the StackAddresses as JSON. */
@@ -42,19 +42,20 @@ export function useStack(env: NodeJS.ProcessEnv = process.env): CurrentStack {
  * @example const stack = await startPrivateStack(); // and in afterAll: await stack.stop()
  */
 export async function startPrivateStack(number: 0 | 1 | 2 | 3 = 0): Promise<Stack> {
+  return startStack({ ...privatePlace(number), data: 'fresh', log: () => {}, env: ownServersOnly() });
+}
+
+/** Where a test file's own stack lives: no other file of this run, nor a worker beside it, takes these ports. */
+export function privatePlace(number: 0 | 1 | 2 | 3): StackPlace {
   const current = useStack();
   const worker = Number(process.env['VITEST_POOL_ID'] ?? 1);
   const portBase = current.portBase + portsPerStack * (1 + 4 * (worker - 1) + number);
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^SETWAY_.*_URL$/.test(name)),
-  );
-  return startStack({
-    portBase,
-    dir: path.join(privateStacksDir(current), String(portBase)),
-    data: 'fresh',
-    log: () => {},
-    env,
-  });
+  return { portBase, dir: path.join(privateStacksDir(current), String(portBase)) };
+}
+
+/** The environment without the addresses of servers that are not ours to stop. */
+export function ownServersOnly(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^SETWAY_.*_URL$/.test(name)));
 }
 
 export function privateStacksDir({ dir }: StackAddresses): string {
