@@ -17,6 +17,8 @@ export interface PublishClaim {
   readonly set: string;
   /** Hash of the whole request. */
   readonly fingerprint: string;
+  /** Names this attempt alone: two attempts may offer the same id. */
+  readonly holder: string;
 }
 
 export type LedgerEntry =

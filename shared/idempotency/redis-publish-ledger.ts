@@ -3,7 +3,8 @@
  *
  *   fingerprint, id, set   what the first request with this key asked and became
  *   leased_until           Unix ms by Redis' clock: before it an attempt is under way
- *   holder                 id offered by whoever holds the lease: a repeated `reserve` recognises itself
+ *   first                  the attempt that began: a repeated `reserve` of it is still `reserved`
+ *   holder                 the attempt that holds the lease: a repeated `reserve` recognises itself
  *   resumed                present once a second attempt went on: from then on nobody can know that nothing was stored
  *   answer                 the first answer, kept for its retention
  *
@@ -19,25 +20,25 @@ import type { RedisScripts } from './upstash.ts';
 /** How long an attempt that never came back is remembered; as long as clients are told that keys are kept. */
 const defaultPendingMs = 24 * 60 * 60 * 1000;
 
-/** ARGV: fingerprint, id, SET, lease in ms, retention of a pending entry in ms. */
+/** ARGV: fingerprint, id, SET, lease in ms, retention of a pending entry in ms, holder. */
 const reserveScript = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local kept = redis.call('HMGET', KEYS[1], 'fingerprint', 'answer', 'id', 'set', 'leased_until', 'holder')
+local kept = redis.call('HMGET', KEYS[1], 'fingerprint', 'answer', 'id', 'set', 'leased_until', 'holder', 'first')
 local function hold()
-  redis.call('HSET', KEYS[1], 'leased_until', now + ARGV[4], 'holder', ARGV[2])
+  redis.call('HSET', KEYS[1], 'leased_until', now + ARGV[4], 'holder', ARGV[6])
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
 end
 if not kept[1] then
-  redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'id', ARGV[2], 'set', ARGV[3])
+  redis.call('HSET', KEYS[1], 'fingerprint', ARGV[1], 'id', ARGV[2], 'set', ARGV[3], 'first', ARGV[6])
   hold()
   return {'reserved'}
 end
 if kept[1] ~= ARGV[1] then return {'mismatch'} end
 if kept[2] then return {'answered', kept[2]} end
 local remaining = tonumber(kept[5]) - now
-if remaining > 0 and kept[6] ~= ARGV[2] then return {'in-flight', remaining} end
-if kept[3] == ARGV[2] then
+if remaining > 0 and kept[6] ~= ARGV[6] then return {'in-flight', remaining} end
+if kept[7] == ARGV[6] then
   hold()
   return {'reserved'}
 end
@@ -81,8 +82,8 @@ export function createRedisPublishLedger(
 ): PublishLedger {
   const pendingMs = options.pendingMs ?? defaultPendingMs;
   return {
-    reserve: async (key, { fingerprint, id, set }, leaseMs) => {
-      const args = [fingerprint, id, set, leaseMs, pendingMs];
+    reserve: async (key, { fingerprint, id, set, holder }, leaseMs) => {
+      const args = [fingerprint, id, set, leaseMs, pendingMs, holder];
       return toEntry((await redis.run(reserveScript, [redisKey(key)], args)) as Reply);
     },
     finish: async (key, { fingerprint, id, set }, { answer, ttlMs }) => {

@@ -2,8 +2,12 @@
  * The edge's side of a publish: reserve the idempotency key, route, offer the message to one SET after the other.
  *
  * The id is minted once and survives failover: a SET that does not answer in time may have stored the message all the
- * same, so the next one takes it under the same id and the guard sees one message. An idempotency key remembers that
- * id and the SET it was offered to first, so a retry of a request whose fate is unknown goes on under it.
+ * same, so the next one takes it under the same id and the guard sees one message.
+ *
+ * With an idempotency key the id follows from the key and the request (`idOfKey`), so a retry is the same message
+ * whoever remembers its first attempt, even nobody. The ledger could not carry that alone: it may answer the first
+ * attempt and be away for the retry, or the other way round, and two attempts that were remembered in different places
+ * would be two messages. What the ledger and the databases add is the first answer, 409 and 422.
  */
 import { createHash } from 'node:crypto';
 import type { CatalogSource } from '../catalog/catalog.ts';
@@ -16,7 +20,7 @@ import { asProblem, Problem } from '../problem.ts';
 import type { Breaker } from '../sets/breaker.ts';
 import { bucketOf } from '../sets/bucket.ts';
 import type { RouteTable } from '../sets/route-table.ts';
-import { route, type Candidate } from '../sets/route.ts';
+import { route, type Candidate, type RouteRequest } from '../sets/route.ts';
 import type { Offer, Receipt, SetLink } from '../sets/set-link.ts';
 import type { Topic } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
@@ -44,10 +48,16 @@ export function createPublisher(parts: AcceptParts): Publisher {
     async publish(draft, context) {
       const { table, topics } = await parts.catalog.current();
       const topic = topicOf(topics, draft.topic, context.owner);
-      const candidates = candidatesOf(parts, table, { topic, draft, context });
+      const asked = { topic, draft, context };
+      const candidates = candidatesOf(parts, table, asked);
       if (!context.idempotency)
-        return offerInTurn(parts, candidates, draftOffer(parts, draft, context, candidates));
-      return publishOnce(parts, { draft, context, candidates, idempotency: context.idempotency });
+        return offerInTurn(parts, candidates, draftOffer(parts, mintFor(parts, draft, candidates), asked));
+      const claimed = claimOf(context.owner, context.idempotency);
+      const id = idOfKey(parts, table, { asked, claimed });
+      return publishOnce(parts, {
+        unoffered: { ...draftOffer(parts, id, asked), idempotency: claimed },
+        candidates,
+      });
     },
   };
 }
@@ -64,20 +74,19 @@ interface Asked {
   readonly context: PublishContext;
 }
 
-function candidatesOf(
-  parts: AcceptParts,
-  table: RouteTable,
-  { topic, draft, context }: Asked,
-): readonly Candidate[] {
-  const request = {
+function candidatesOf(parts: AcceptParts, table: RouteTable, asked: Asked): readonly Candidate[] {
+  const candidates = route(routeRequest(asked), table, (set) => parts.breaker.usable(set));
+  if (candidates.length === 0) throw noneLeft();
+  return candidates;
+}
+
+function routeRequest({ topic, draft, context }: Asked): RouteRequest {
+  return {
     topic,
     ...(draft.key === undefined ? {} : { key: draft.key }),
     ...(draft.route === undefined ? {} : { choice: draft.route }),
     ...(context.place === undefined ? {} : { place: context.place }),
   };
-  const candidates = route(request, table, (set) => parts.breaker.usable(set));
-  if (candidates.length === 0) throw noneLeft();
-  return candidates;
 }
 
 function noneLeft(cause?: unknown): Problem {
@@ -99,11 +108,9 @@ interface Unoffered {
 
 function draftOffer(
   parts: AcceptParts,
-  draft: Draft,
-  context: PublishContext,
-  candidates: readonly Candidate[],
+  id: MessageId,
+  { draft, context }: Pick<Asked, 'draft' | 'context'>,
 ): Unoffered {
-  const id = mintFor(parts, draft, candidates);
   const { route: _route, ...content } = draft;
   const trace = context.traceparent === undefined ? {} : { traceparent: context.traceparent };
   const message = { ...content, ...trace, id, owner: context.owner, acceptedAtMs: parts.clock.nowMs() };
@@ -115,6 +122,22 @@ function mintFor(parts: AcceptParts, draft: Draft, candidates: readonly Candidat
   const first = candidates[0]?.set;
   const spread = draft.key === undefined ? Math.floor(Math.random() * 64) : bucketOf(draft.key) % 64;
   return mintMessageId({ setNumber: first?.number ?? 0, shard: spread }, parts.clock.nowMs());
+}
+
+const dayMs = 86_400_000;
+
+/**
+ * The id of a request with an idempotency key: the same for the same request at every edge, for a UTC day. Its time is
+ * that day's begin, its random part the digest of key and request, its SET the one meant when all SETs are well, because
+ * health and breakers change between two attempts. Attempts on both sides of midnight still meet in the ledger.
+ */
+function idOfKey(parts: AcceptParts, table: RouteTable, { asked, claimed }: KeyedRequest): MessageId {
+  const healthy = { ...table, health: table.health.map(() => 'unknown' as const) };
+  const [meant] = route(routeRequest(asked), healthy, () => true, { random: () => 0, limit: 1 });
+  const digest = createHash('sha256').update(`${claimed.keyHash}\n${claimed.fingerprint}`).digest();
+  const shard = (asked.draft.key === undefined ? (digest[0] ?? 0) : bucketOf(asked.draft.key)) % 64;
+  const dayBeganMs = Math.floor(parts.clock.nowMs() / dayMs) * dayMs;
+  return mintMessageId({ setNumber: meant?.set.number ?? 0, shard }, dayBeganMs, digest.subarray(1, 8));
 }
 
 /** Offers to one candidate after the other, within the deadline, under the same id. */
@@ -204,37 +227,36 @@ function keyReused(): Problem {
   );
 }
 
+interface KeyedRequest {
+  readonly asked: Asked;
+  readonly claimed: Claimed;
+}
+
 interface Once {
-  readonly draft: Draft;
-  readonly context: PublishContext;
+  readonly unoffered: Unoffered & { readonly idempotency: Claimed };
   readonly candidates: readonly Candidate[];
-  readonly idempotency: { readonly key: string; readonly fingerprint: string };
+}
+
+function claimOf(owner: string, { key, fingerprint }: NonNullable<PublishContext['idempotency']>): Claimed {
+  return { keyHash: createHash('sha256').update(`${owner}\n${key}`).digest('hex'), fingerprint };
 }
 
 /** A publish under an idempotency key: the shared ledger first, the SET's database as its second half. */
-async function publishOnce(
-  parts: AcceptParts,
-  { draft, context, candidates, idempotency }: Once,
-): Promise<Published> {
-  const keyHash = createHash('sha256').update(`${context.owner}\n${idempotency.key}`).digest('hex');
-  const fresh = draftOffer(parts, draft, context, candidates);
-  const first = candidates[0]?.set.id ?? '';
-  const claim: PublishClaim = { id: fresh.message.id, set: first, fingerprint: idempotency.fingerprint };
+async function publishOnce(parts: AcceptParts, { unoffered, candidates }: Once): Promise<Published> {
+  const { message, idempotency } = unoffered;
+  const { keyHash, fingerprint } = idempotency;
+  const set = candidates[0]?.set.id ?? '';
+  const claim: PublishClaim = { id: message.id, set, fingerprint, holder: crypto.randomUUID() };
   const entry = await reserve(parts, keyHash, claim);
-  const claimed = { keyHash, fingerprint: idempotency.fingerprint };
-  if (entry === 'ledger-away') {
-    return offerInTurn(parts, byKey(candidates, keyHash), { ...fresh, idempotency: claimed });
-  }
+  if (entry === 'ledger-away') return offerInTurn(parts, byKey(candidates, keyHash), unoffered);
   const known = knownAnswer(entry);
   if (known) return known;
-  const resumed = entry.outcome === 'resumed' ? entry : claim;
-  const unoffered = { ...fresh, message: { ...fresh.message, id: resumed.id }, idempotency: claimed };
-  const published = await offerInTurn(parts, startingAt(candidates, resumed.set), unoffered);
+  const first = entry.outcome === 'resumed' ? entry : claim;
+  const offered = { ...unoffered, message: { ...message, id: first.id } };
+  const published = await offerInTurn(parts, startingAt(candidates, first.set), offered);
   const kept = { answer: JSON.stringify(published), ttlMs: parts.idempotencyTtlMs };
   // Losing the note is safe: the next request with this key resumes under the same id and meets the stored row.
-  await parts.ledger
-    .finish(keyHash, { ...claim, id: resumed.id, set: resumed.set }, kept)
-    .catch(() => undefined);
+  await parts.ledger.finish(keyHash, { ...claim, id: first.id, set: first.set }, kept).catch(() => undefined);
   return published;
 }
 

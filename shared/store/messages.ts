@@ -52,7 +52,10 @@ export async function commitOffers(
   const missed = offers.filter((offer) => !stored.has(offer.message.id));
   const known = await findFirsts(sql, missed);
   return {
-    receipts: offers.map((offer) => (stored.has(offer.message.id) ? fresh(offer) : duplicate(offer, known))),
+    // Two offers of one id: the first is the one that was stored.
+    receipts: offers.map((offer) =>
+      stored.delete(offer.message.id) ? fresh(offer) : duplicate(offer, known),
+    ),
     ...lease,
   };
 }

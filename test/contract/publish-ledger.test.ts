@@ -31,6 +31,7 @@ describe.each(Object.entries(ledgers))('the publish ledger: %s', (_name, create)
     id: mintMessageId({ setNumber: 1, shard: 0 }, Date.now()),
     set: 'hangzhou',
     fingerprint: 'f1',
+    holder: crypto.randomUUID(),
     ...over,
   });
   /** Waits until the lease ran out and `claim` went on with it. */
@@ -59,6 +60,14 @@ describe.each(Object.entries(ledgers))('the publish ledger: %s', (_name, create)
     );
     expect(entries.filter(({ outcome }) => outcome === 'reserved')).toHaveLength(1);
     expect(entries.filter(({ outcome }) => outcome === 'in-flight')).toHaveLength(99);
+  });
+
+  it('holds back another attempt that offers the same id', async () => {
+    const key = newKey();
+    const claim = newClaim();
+    await ledger.reserve(key, claim, leaseMs);
+    const other = await ledger.reserve(key, { ...claim, holder: crypto.randomUUID() }, leaseMs);
+    expect(other.outcome).toBe('in-flight');
   });
 
   it('says the same when one reservation is sent twice', async () => {

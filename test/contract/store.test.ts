@@ -126,6 +126,15 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     expect(new Set(receipts.map(({ id }) => id)).size).toBe(1);
   });
 
+  it('stores one of two equal offers in one commit, and says so', async () => {
+    const offer = offerOf({}, { keyHash: 'c'.repeat(64), fingerprint: 'one' });
+    const { receipts } = await store.commit([offer, offer], commitOptions);
+    expect(receipts.map(({ id, duplicate }) => ({ id, duplicate }))).toEqual([
+      { id: offer.message.id, duplicate: false },
+      { id: offer.message.id, duplicate: true },
+    ]);
+  });
+
   it('settles by the lease only, and never takes a state back', async () => {
     const [a, b, c, d] = [offerOf(), offerOf(), offerOf(), offerOf()];
     const { lease = never() } = await store.commit([a, b, c, d], { ...commitOptions, resendAfterMs: 0 });

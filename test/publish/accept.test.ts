@@ -1,0 +1,126 @@
+import { expect, test } from 'vitest';
+import type { LedgerEntry, PublishLedger } from '../../shared/idempotency/publish-ledger.ts';
+import { originOf } from '../../shared/identifier.ts';
+import type { Draft } from '../../shared/message/message.ts';
+import { Problem } from '../../shared/problem.ts';
+import { createPublisher } from '../../shared/publish/accept.ts';
+import type { PublishContext, Publisher } from '../../shared/publish/publisher.ts';
+import { compileRouteTable, withHealth } from '../../shared/sets/route-table.ts';
+import type { Offer } from '../../shared/sets/set-link.ts';
+import type { Topic } from '../../shared/subscriptions/subscription.ts';
+import { createTelemetry } from '../../shared/telemetry.ts';
+import { FakeClock } from '../consumer/fake-clock.ts';
+
+const sets = [
+  { id: 'hangzhou', number: 1, kind: 'unit', place: { latitude: 30.25, longitude: 120.17 } },
+  { id: 'frankfurt', number: 2, kind: 'unit', place: { latitude: 50.11, longitude: 8.68 } },
+  { id: 'virginia', number: 3, kind: 'unit', place: { latitude: 39.04, longitude: -77.49 } },
+].map((set) => ({ ...set, weight: 1, status: 'active', shards: 1 }));
+const allUp = compileRouteTable({ version: 1, sets, buckets: [], pins: [], health: {} });
+const topic: Topic = { name: 'orders', owner: 'shop', type: 'fanout', scope: 'anywhere', rules: ['nearest'] };
+const nearHangzhou = { latitude: 31.2, longitude: 121.5 };
+
+interface Edge {
+  readonly publisher: Publisher;
+  readonly offers: Offer[];
+}
+
+/** An edge with its own ledger; its links store whatever they are offered. */
+function openEdge(ledger: PublishLedger, clock: FakeClock, table = allUp): Edge {
+  const offers: Offer[] = [];
+  const publisher = createPublisher({
+    catalog: {
+      current: () =>
+        Promise.resolve({
+          version: 1,
+          topics: new Map([[topic.name, topic]]),
+          subscriptions: new Map(),
+          sets: new Map(table.sets.map((set) => [set.id, set])),
+          access: new Map(),
+          keys: new Map(),
+          table,
+        }),
+    },
+    link: () => ({
+      accept: (offered) => {
+        offers.push(...offered);
+        return Promise.resolve(
+          offered.map(({ message }) => ({ id: message.id, state: 'READY', duplicate: false })),
+        );
+      },
+      find: () => Promise.resolve(undefined),
+      status: () => Promise.reject(new Error('not asked')),
+    }),
+    breaker: {
+      usable: () => true,
+      began: () => undefined,
+      succeeded: () => undefined,
+      failed: () => undefined,
+    },
+    ledger,
+    clock,
+    telemetry: createTelemetry(),
+    acceptTimeoutMs: 1_000,
+    acceptDeadlineMs: 2_500,
+    idempotencyTtlMs: 60_000,
+  });
+  return { publisher, offers };
+}
+
+function ledgerThat(reserve: () => Promise<LedgerEntry>): PublishLedger {
+  return { reserve, finish: () => Promise.resolve(), abandon: () => Promise.resolve() };
+}
+
+const present = ledgerThat(() => Promise.resolve({ outcome: 'reserved' }));
+const away = ledgerThat(() => Promise.reject(new Problem('redis-unavailable', 'It is away.')));
+
+function request(key: string, fingerprint = 'f1'): { draft: Draft; context: PublishContext } {
+  return {
+    draft: {
+      topic: 'orders',
+      mode: 'confirm',
+      body: Buffer.from('{}'),
+      contentType: 'application/json',
+      headers: {},
+    },
+    context: { owner: 'shop', place: nearHangzhou, waitMs: 0, idempotency: { key, fingerprint } },
+  };
+}
+
+async function publish(edge: Edge, key: string, fingerprint?: string): Promise<string> {
+  const { draft, context } = request(key, fingerprint);
+  return (await edge.publisher.publish(draft, context)).id;
+}
+
+test('a retry is the same message whether the ledger was there, away, or back again', async () => {
+  const clock = new FakeClock();
+  const first = await publish(openEdge(present, clock), 'order-1');
+  await clock.move(3_000);
+  const meanwhile = await publish(openEdge(away, clock), 'order-1');
+  await clock.move(3_000);
+  // Redis came back empty, so to it the key is new.
+  expect([meanwhile, await publish(openEdge(present, clock), 'order-1')]).toEqual([first, first]);
+});
+
+test('a retry is the same message although its nearest SET is down by now', async () => {
+  const clock = new FakeClock();
+  const first = await publish(openEdge(present, clock), 'order-1');
+  const later = openEdge(away, clock, withHealth(allUp, { hangzhou: 'down' }));
+  expect(await publish(later, 'order-1')).toBe(first);
+});
+
+test('the id of a message with a key names the SET nearest to its publisher', async () => {
+  const edge = openEdge(present, new FakeClock());
+  await publish(edge, 'order-1');
+  expect(edge.offers.map(({ message }) => originOf(message.id).setNumber)).toEqual([1]);
+});
+
+test('other keys and other requests are other messages', async () => {
+  const edge = openEdge(present, new FakeClock());
+  const ids = [
+    await publish(edge, 'order-1'),
+    await publish(edge, 'order-2'),
+    await publish(edge, 'order-1', 'f2'),
+  ];
+  expect(new Set(ids).size).toBe(3);
+});
