@@ -48,7 +48,7 @@ describe('cron functions where no host lives', () => {
       client.publish({ topic: 'events', tag: 'plain', body: { index } }, at(cities.berlin));
     const answers = await Promise.all(Array.from({ length: messages }, (_, index) => publish(index)));
     ids = answers.map(({ body }) => body.id);
-    expect(new Set(answers.map(({ body }) => body.state))).toEqual(new Set(['stored']));
+    if (answers.some(({ body }) => body.state !== 'stored')) throw new Error('A message was not stored.');
     await server?.stop();
     broker.become('open');
     jobs = openJobProcess({ ...deployment.settings, ...directSettings(stack) });
