@@ -127,9 +127,10 @@ function mintFor(parts: AcceptParts, draft: Draft, candidates: readonly Candidat
 const dayMs = 86_400_000;
 
 /**
- * The id of a request with an idempotency key: the same for the same request at every edge, for a UTC day. Its time is
- * that day's begin, its random part the digest of key and request, its SET the one meant when all SETs are well, because
- * health and breakers change between two attempts. Attempts on both sides of midnight still meet in the ledger.
+ * The id of a request with an idempotency key: the same for the same request at every edge, for a UTC day. Its time
+ * within that day and its random part are the digest of key and request, 82 bits of it: 56 alone would let ten million keyed
+ * messages a day meet by chance once in four years. Its SET is the one meant when all SETs are well, because health and
+ * breakers change between two attempts. Attempts on both sides of midnight still meet in the ledger.
  */
 function idOfKey(parts: AcceptParts, table: RouteTable, { asked, claimed }: KeyedRequest): MessageId {
   const healthy = { ...table, health: table.health.map(() => 'unknown' as const) };
@@ -137,7 +138,8 @@ function idOfKey(parts: AcceptParts, table: RouteTable, { asked, claimed }: Keye
   const digest = createHash('sha256').update(`${claimed.keyHash}\n${claimed.fingerprint}`).digest();
   const shard = (asked.draft.key === undefined ? (digest[0] ?? 0) : bucketOf(asked.draft.key)) % 64;
   const dayBeganMs = Math.floor(parts.clock.nowMs() / dayMs) * dayMs;
-  return mintMessageId({ setNumber: meant?.set.number ?? 0, shard }, dayBeganMs, digest.subarray(1, 8));
+  const timeMs = dayBeganMs + (digest.readUInt32BE(8) % dayMs);
+  return mintMessageId({ setNumber: meant?.set.number ?? 0, shard }, timeMs, digest.subarray(1, 8));
 }
 
 /** Offers to one candidate after the other, within the deadline, under the same id. */
