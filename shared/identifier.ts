@@ -10,7 +10,8 @@
  *
  * Their text form is a prefix and 26 characters of Crockford base32 in lower case (the TypeID form), so an id says
  * what it names, sorts by time, and tells any edge where to look first. Ids are ordered by the clock of the edge that
- * made them, not by commit: never page by id alone.
+ * made them, not by commit: never page by id alone. The id of a publish under an idempotency key is derived from the key
+ * (shared/publish/accept.ts): its time is exact to the UTC day only.
  */
 import { Buffer } from 'node:buffer';
 import { Problem } from './problem.ts';

@@ -21,6 +21,7 @@ import { createConsumptions } from './consumptions.ts';
 import { createDueWork, type Budget } from './due-work.ts';
 import { createHostView } from './host-view.ts';
 import type { Register } from './register.ts';
+import { createRepeater } from './repeater.ts';
 
 export interface SetHostParts {
   readonly set: string;
@@ -88,21 +89,8 @@ export function openSetHost(parts: SetHostParts): SetHost {
   });
   const due = createDueWork({ ...sendParts, ...timing, stores, clock, deliverer });
   const consumptions = createConsumptions({ broker, graceMs: timing.stopGraceMs, take: deliverer.take });
-  const cancels = new Map<string, () => void>();
+  const repeater = createRepeater(clock);
   let life: 'open' | 'started' | 'stopped' = 'open';
-
-  /** Runs now and again and again until the host stops; what fails is tried at the next turn. */
-  const repeat = (name: string, everyMs: number, task: () => Promise<void>): void => {
-    void task()
-      .catch(() => undefined)
-      .then(() => {
-        if (life !== 'stopped')
-          cancels.set(
-            name,
-            clock.after(everyMs, () => repeat(name, everyMs, task)),
-          );
-      });
-  };
 
   const reconcile = async (): Promise<void> => {
     await view.refresh();
@@ -118,7 +106,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
         () => undefined,
       );
   };
-  cancels.set('state', broker.onState(showState));
+  const stopListening = broker.onState(showState);
 
   const opening = until(clock, openingMs, canSend);
 
@@ -154,8 +142,8 @@ export function openSetHost(parts: SetHostParts): SetHost {
       if (life !== 'open') return;
       life = 'started';
       due.startLoops();
-      repeat('reconcile', timing.reconcileMs, reconcile);
-      repeat('beat', timing.heartbeatMs, () => register.beat(broker.state));
+      repeater.every(timing.reconcileMs, reconcile);
+      repeater.every(timing.heartbeatMs, () => register.beat(broker.state));
     },
     async handleDue(kind, budget) {
       await ready(budget.maxMs);
@@ -172,7 +160,8 @@ export function openSetHost(parts: SetHostParts): SetHost {
     async stop() {
       if (life === 'stopped') return;
       life = 'stopped';
-      for (const cancel of cancels.values()) cancel();
+      stopListening();
+      repeater.stop();
       const finished = Promise.all([consumptions.stop(timing.stopGraceMs), due.stop(), committer.idle()]);
       await within(clock, timing.stopGraceMs, finished);
       deliverer.abandon();
