@@ -81,14 +81,18 @@ describe('cron functions where no host lives', () => {
     expect(await countRows([database()], 'agenda')).toBe(0);
   });
 
-  it('fetch drains the queues, and a message that fails waits for its retry', async () => {
-    receiver.script('/plain', [{ status: 503 }]);
+  it('fetch drains the queues, and messages that fail wait for their retry', async () => {
+    const failing = messages - 1;
+    receiver.script(
+      '/plain',
+      Array.from({ length: failing }, () => ({ status: 503 })),
+    );
     expect(await twiceAtOnce(fetchWaiting)).toBe(messages);
     expect(callsPerMessage()).toEqual(ids.map(() => 1));
     expect(await countWaiting(deployment.brokerUrls['frankfurt'] ?? '', 'setway.sub.plain')).toBe(0);
-    expect(await countRows([database()], 'delivery', "state = 'DONE'")).toBe(messages - 1);
-    expect(await countRows([database()], 'delivery', "state = 'RETRY'")).toBe(1);
-    expect(await countRows([database()], 'agenda', "kind = 'redeliver'")).toBe(1);
+    expect(await countRows([database()], 'delivery', "state = 'DONE'")).toBe(messages - failing);
+    expect(await countRows([database()], 'delivery', "state = 'RETRY'")).toBe(failing);
+    expect(await countRows([database()], 'agenda', "kind = 'redeliver'")).toBe(failing);
   }, 60_000);
 
   it('redeliver tries again what is due, once though it runs twice', async () => {
@@ -96,7 +100,9 @@ describe('cron functions where no host lives', () => {
       await twiceAtOnce(redeliver);
       return (await countRows([database()], 'delivery', "state = 'DONE'")) === messages;
     });
-    expect(callsPerMessage().toSorted((a, b) => b - a)).toEqual([2, ...Array<number>(messages - 1).fill(1)]);
+    // One was done at once; every other one was called a second time, and by one run only.
+    const [once, ...twice] = callsPerMessage().toSorted((a, b) => a - b);
+    expect([once, ...new Set(twice)]).toEqual([1, 2]);
     expect(await countRows([database()], 'agenda')).toBe(0);
     expect(await twiceAtOnce(redeliver)).toBe(0);
   });
