@@ -57,7 +57,7 @@ const maxRecords = 500;
 const recordLingerMs = 2;
 /** A record that fails is tried again: its message stays unacked, so the prefetch bounds what waits. */
 const recordRetryMs = 500;
-/** How long a retry waits for a subscription that is paused or disabled now. */
+/** How long a retry waits for a subscription that is paused, disabled or unknown now. */
 const pausedRetryMs = 60_000;
 
 export function createDeliverer(parts: DeliverParts): Deliverer {
@@ -112,8 +112,10 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
 
   const redeliverOne = async (store: Store, entry: DueEntry, message: Message | undefined): Promise<void> => {
     const subscription = parts.subscription(entry.subscription ?? '');
-    if (!message || !subscription) return store.finish([entry]);
-    if (subscription.status !== 'active') return store.release([entry], pausedRetryMs);
+    // Kept no longer: the retention is over.
+    if (!message) return store.finish([entry]);
+    // Unknown may mean that this host's catalog is older than the subscription. One that was removed ends with its message.
+    if (subscription?.status !== 'active') return store.release([entry], pausedRetryMs);
     await record({ ...(await deliver(message, subscription, entry.attempts + 1)), lease: entry });
   };
 

@@ -13,6 +13,8 @@ export interface DueWorkParts extends SendParts {
   readonly stores: readonly Store[];
   readonly clock: Clock;
   readonly deliverer: Pick<Deliverer, 'redeliver'>;
+  /** The subscriptions are known: what is tried again now has somewhere to go. */
+  readonly canRedeliver: () => boolean;
   readonly resendAfterMs: number;
   readonly redeliverLeaseMs: number;
 }
@@ -51,7 +53,7 @@ export function createDueWork(parts: DueWorkParts): DueWork {
     redeliver: parts.redeliverLeaseMs,
   };
   // While the broker is away its entries stay unclaimed: nothing could be done with them but to count a try.
-  const isReady = (kind: AgendaKind): boolean => kind !== 'send' || parts.canSend();
+  const isReady = (kind: AgendaKind): boolean => (kind === 'send' ? parts.canSend() : parts.canRedeliver());
   const loopOf = (store: Store, kind: AgendaKind): DueLoop =>
     startDueLoop({
       ...parts,

@@ -15,6 +15,8 @@ export interface HostView {
   /** The subscription as it was at the last refresh; `disabled` if this SET has stopped it by itself. */
   subscription(name: string): Subscription | undefined;
   active(): readonly Subscription[];
+  /** Whether the catalog was read: before, every subscription looks unknown. */
+  readonly isLoaded: boolean;
   /** Whether this host has declared the SET's topology. */
   readonly isDeclared: boolean;
   /**
@@ -28,6 +30,7 @@ export interface HostView {
 export function createHostView({ catalog: source, register, broker }: HostViewParts): HostView {
   let subscriptions: ReadonlyMap<string, Subscription> = new Map();
   let disabled: ReadonlySet<string> = new Set();
+  let isLoaded = false;
   let declaredVersion = -1;
 
   const subscription = (name: string): Subscription | undefined => {
@@ -37,6 +40,9 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
 
   return {
     subscription,
+    get isLoaded() {
+      return isLoaded;
+    },
     get isDeclared() {
       return declaredVersion >= 0;
     },
@@ -48,6 +54,7 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
       const catalog = await source.current();
       subscriptions = catalog.subscriptions;
       disabled = await register.disabled();
+      isLoaded = true;
       if (broker.state === 'disconnected' || declaredVersion === catalog.version) return;
       await broker.provision(planTopology([...catalog.topics.values()], [...subscriptions.values()]));
       declaredVersion = catalog.version;

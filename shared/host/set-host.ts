@@ -87,13 +87,16 @@ export function openSetHost(parts: SetHostParts): SetHost {
     },
     onRetry: (afterMs) => due.nudge(afterMs),
   });
-  const due = createDueWork({ ...sendParts, ...timing, stores, clock, deliverer });
+  const canRedeliver = (): boolean => view.isLoaded;
+  const due = createDueWork({ ...sendParts, ...timing, stores, clock, deliverer, canRedeliver });
   const consumptions = createConsumptions({ broker, graceMs: timing.stopGraceMs, take: deliverer.take });
   const repeater = createRepeater(clock);
   let life: 'open' | 'started' | 'stopped' = 'open';
 
   const reconcile = async (): Promise<void> => {
+    const wasLoaded = view.isLoaded;
     await view.refresh();
+    if (!wasLoaded) due.nudge(0);
     if (life === 'started') await consumptions.reconcile(view.active());
   };
 
