@@ -10,7 +10,8 @@ import type { DeliveryKey, DeliveryOutcome, DeliveryStatus } from './store.ts';
  * and a new entry for the next try.
  *
  * An end (`DONE`, `DEAD`) is never overwritten, and a second report of the same try changes nothing: a copy that the
- * broker handed out twice neither revives a delivery nor doubles its agenda entry.
+ * broker handed out twice neither revives a delivery nor doubles its agenda entry. A worker whose lease is over may
+ * still say `DONE`, which is true whoever reports it; its failures are logged as attempts and decide nothing.
  */
 export async function recordOutcomes(
   sql: Sql,
@@ -22,11 +23,14 @@ export async function recordOutcomes(
       SELECT * FROM json_to_recordset(${JSON.stringify(outcomes.map(asRow))}::json) AS o(
         message_id uuid, subscription text, state text, attempt integer, status integer, error text,
         ms real, retry_secs double precision, entry bigint, token bigint)
+    ), finished AS (
+      DELETE FROM agenda a USING outcome o WHERE a.id = o.entry AND a.lease_token = o.token RETURNING a.id
     ), tracked AS (
       INSERT INTO delivery AS d (message_id, subscription, state, attempts, next_attempt_at)
       SELECT DISTINCT ON (message_id, subscription) message_id, subscription, state, attempt,
         CASE state WHEN 'RETRY' THEN now() + make_interval(secs => retry_secs) END
-      FROM outcome ORDER BY message_id, subscription, state
+      FROM outcome WHERE entry IS NULL OR state = 'DONE' OR entry IN (SELECT id FROM finished)
+      ORDER BY message_id, subscription, state <> 'DONE', state, attempt DESC
       ON CONFLICT (message_id, subscription) DO UPDATE
         SET state = excluded.state, attempts = greatest(d.attempts, excluded.attempts),
           next_attempt_at = excluded.next_attempt_at, updated_at = now()
@@ -35,8 +39,6 @@ export async function recordOutcomes(
     ), logged AS (
       INSERT INTO attempt (message_id, subscription, attempt, host, status, outcome, duration_ms, error)
       SELECT message_id, subscription, attempt, ${by.host}, status, state, ms, error FROM outcome
-    ), finished AS (
-      DELETE FROM agenda a USING outcome o WHERE a.id = o.entry AND a.lease_token = o.token
     )
     INSERT INTO agenda (kind, set_id, refs, subscription, due_at, attempts)
     SELECT 'redeliver', ${by.set}, ARRAY[t.message_id], t.subscription,
