@@ -157,7 +157,7 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
       confirmTimeoutMs: settings.SETWAY_CONFIRM_TIMEOUT_SECONDS,
       resendAfterMs: settings.SETWAY_RESEND_AFTER_SECONDS,
       maxSendAttempts: settings.SETWAY_SEND_ATTEMPTS,
-      redeliverLeaseMs,
+      slotWaitMs,
       heartbeatMs: settings.SETWAY_HEARTBEAT_SECONDS,
       reconcileMs: settings.SETWAY_CATALOG_MAX_AGE_MS,
       stopGraceMs: settings.SETWAY_STOP_GRACE_SECONDS,
@@ -165,8 +165,8 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
   });
 }
 
-/** A webhook call takes up to 300 s (shared/catalog/seed.ts); the rest is the wait for a slot. */
-const redeliverLeaseMs = 330_000;
+/** Two calls of the default timeout: what has no slot by then is better off with another host. */
+const slotWaitMs = 30_000;
 
 /** The register of a SET is kept in its first database. */
 function registerOf(sql: Sql, set: string, host: string): Register {

@@ -44,12 +44,18 @@ export interface DeliverParts {
 export interface Deliverer {
   /** A message the broker handed out for a subscription. */
   take: (delivery: InboundDelivery, subscription: string) => void;
-  /** Entries of kind `redeliver` claimed from a shard; resolves when all are recorded. */
-  redeliver(store: Store, entries: readonly DueEntry[]): Promise<void>;
+  /** Entries of kind `redeliver`, just claimed from a shard for `leaseMs`; resolves when all are recorded. */
+  redeliver(store: Store, entries: readonly DueEntry[], leaseMs: number): Promise<void>;
   /** Deliveries waiting or under way. */
   readonly load: number;
   /** Gives up recording what the database does not take: the broker, or the agenda, hands it out again. */
   abandon(): void;
+}
+
+/** A claimed entry, and until when it is certainly ours. */
+interface Held {
+  readonly entry: DueEntry;
+  readonly heldUntilMs: number;
 }
 
 /** Outcomes of one record statement. */
@@ -74,14 +80,17 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     return lane;
   };
 
+  /** @returns undefined when no slot was free while the delivery was wanted */
   const deliver = async (
     message: Message,
     subscription: Subscription,
     attempt: number,
-  ): Promise<DeliveryOutcome> => {
+    isWanted?: () => boolean,
+  ): Promise<DeliveryOutcome | undefined> => {
     const { name, endpoint, format, secrets, timeoutMs } = subscription;
     const dispatch = { message, subscription: name, attempt, endpoint, format, secrets, timeoutMs };
-    const answer = await laneOf(name).carry(dispatch);
+    const answer = await laneOf(name).carry(dispatch, isWanted);
+    if (answer === 'not-begun') return undefined;
     const labels = { set: parts.set, subscription: name };
     parts.telemetry.count('setway_deliveries_total', { ...labels, verdict: answer.verdict });
     parts.telemetry.observe('setway_delivery_seconds', labels, answer.durationMs / 1000);
@@ -90,7 +99,8 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     return outcomeOf(message.id, subscription, attempt, answer);
   };
 
-  const record = async (outcome: DeliveryOutcome): Promise<void> => {
+  const record = async (outcome: DeliveryOutcome | undefined): Promise<void> => {
+    if (!outcome) return;
     await recorders[shardOf(outcome.messageId, recorders.length)]?.add([outcome]);
     if (outcome.state === 'RETRY') parts.onRetry(outcome.retryAfterMs);
   };
@@ -110,13 +120,20 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     delivery.ack();
   };
 
-  const redeliverOne = async (store: Store, entry: DueEntry, message: Message | undefined): Promise<void> => {
+  const redeliverOne = async (
+    store: Store,
+    { entry, heldUntilMs }: Held,
+    message: Message | undefined,
+  ): Promise<void> => {
     const subscription = parts.subscription(entry.subscription ?? '');
     // Kept no longer: the retention is over.
     if (!message) return store.finish([entry]);
     // Unknown may mean that this host's catalog is older than the subscription. One that was removed ends with its message.
     if (subscription?.status !== 'active') return store.release([entry], pausedRetryMs);
-    await record({ ...(await deliver(message, subscription, entry.attempts + 1)), lease: entry });
+    // A call that outlasts the lease would be made twice: by then the entry is somebody else's.
+    const isWanted = (): boolean => parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
+    const outcome = await deliver(message, subscription, entry.attempts + 1, isWanted);
+    await (outcome ? record({ ...outcome, lease: entry }) : store.release([entry], 0));
   };
 
   return {
@@ -143,7 +160,8 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       // The courier or the lookup failed: nothing is known, so the broker hands it out again.
       void takeStored(delivery, message, subscription).catch(again);
     },
-    async redeliver(store, entries) {
+    async redeliver(store, entries, leaseMs) {
+      const heldUntilMs = parts.clock.nowMs() + leaseMs;
       const [loaded, states] = await Promise.all([
         store.load(entries.flatMap((entry) => entry.refs)),
         store.deliveries(entries.flatMap(keyOf)),
@@ -157,7 +175,9 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       if (over.length > 0) await store.finish(over);
       const first = (entry: DueEntry): Message | undefined => entry.refs[0] && messages.get(entry.refs[0]);
       // One that fails stays claimed and falls due again when its lease ends.
-      await Promise.allSettled(open.map((entry) => redeliverOne(store, entry, first(entry))));
+      await Promise.allSettled(
+        open.map((entry) => redeliverOne(store, { entry, heldUntilMs }, first(entry))),
+      );
     },
   };
 }

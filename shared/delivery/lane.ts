@@ -5,15 +5,20 @@
 import type { Answer, Courier, Dispatch } from './courier.ts';
 
 export interface Lane {
-  /** Resolves with what the webhook answered; rejects when the courier itself failed and nothing is known. */
-  carry(dispatch: Dispatch): Promise<Answer>;
+  /**
+   * Resolves with what the webhook answered, or with `not-begun` when no slot was free while it was wanted; rejects when
+   * the courier itself failed and nothing is known.
+   * @param isWanted asked when a slot is free; without it, always
+   */
+  carry(dispatch: Dispatch, isWanted?: () => boolean): Promise<Answer | 'not-begun'>;
   /** Dispatches waiting or under way. */
   readonly load: number;
 }
 
 interface Waiting {
   readonly dispatch: Dispatch;
-  readonly resolve: (answer: Answer) => void;
+  readonly isWanted: () => boolean;
+  readonly resolve: (answer: Answer | 'not-begun') => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -43,8 +48,10 @@ export function createLane(courier: Courier, concurrency: () => number): Lane {
     isPumpDue = false;
     while (waiting.length > 0 && underWay < concurrency()) {
       const slice = waiting.splice(0, Math.min(courier.sliceSize, concurrency() - underWay));
-      underWay += slice.length;
-      void run(slice);
+      const wanted = slice.filter(({ isWanted }) => isWanted());
+      for (const each of slice) if (!wanted.includes(each)) each.resolve('not-begun');
+      underWay += wanted.length;
+      if (wanted.length > 0) void run(wanted);
     }
   };
 
@@ -52,9 +59,9 @@ export function createLane(courier: Courier, concurrency: () => number): Lane {
     get load() {
       return waiting.length + underWay;
     },
-    carry(dispatch) {
+    carry(dispatch, isWanted = () => true) {
       return new Promise((resolve, reject) => {
-        waiting.push({ dispatch, resolve, reject });
+        waiting.push({ dispatch, isWanted, resolve, reject });
         if (isPumpDue) return;
         isPumpDue = true;
         queueMicrotask(pump); // messages that arrive in one socket read leave in one slice

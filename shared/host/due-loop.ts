@@ -15,11 +15,11 @@ export interface DueLoopParts {
   readonly telemetry: Telemetry;
   /** Entries under way at once. */
   readonly capacity: number;
-  readonly leaseMs: number;
+  readonly leaseMs: () => number;
   readonly idleMs: number;
   /** False while there is no use in claiming: the broker is away, say. */
   readonly isReady: () => boolean;
-  readonly handle: (entries: readonly DueEntry[]) => Promise<void>;
+  readonly handle: (entries: readonly DueEntry[], leaseMs: number) => Promise<void>;
 }
 
 export interface DueLoop {
@@ -45,10 +45,10 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
     cancelWake = parts.clock.after(Math.max(0, afterMs), () => void turn());
   };
 
-  const handle = async (entries: readonly DueEntry[]): Promise<void> => {
+  const handle = async (entries: readonly DueEntry[], leaseMs: number): Promise<void> => {
     underWay += entries.length;
     // What fails stays claimed and falls due again when its lease ends.
-    await parts.handle(entries).catch(() => undefined);
+    await parts.handle(entries, leaseMs).catch(() => undefined);
     underWay -= entries.length;
     if (underWay === 0) whenIdle?.();
     wake(0);
@@ -67,11 +67,12 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
   const claim = async (): Promise<number> => {
     const limit = parts.capacity - underWay;
     if (limit <= 0 || !parts.isReady()) return parts.idleMs;
-    const { set, store, kind, leaseMs } = parts;
+    const { set, store, kind } = parts;
+    const leaseMs = parts.leaseMs();
     const entries = await store.claim({ set, kind, limit, leaseMs });
     for (const { lateMs } of entries)
       parts.telemetry.observe('setway_due_lateness_seconds', { set, kind }, lateMs / 1000);
-    if (entries.length > 0) void handle(entries);
+    if (entries.length > 0) void handle(entries, leaseMs);
     if (entries.length === limit) return 0;
     return Math.min((await store.nextDueInMs(set, [kind])) ?? parts.idleMs, parts.idleMs);
   };

@@ -16,7 +16,8 @@ export interface DueWorkParts extends SendParts {
   /** The subscriptions are known: what is tried again now has somewhere to go. */
   readonly canRedeliver: () => boolean;
   readonly resendAfterMs: number;
-  readonly redeliverLeaseMs: number;
+  /** How long the webhook call of a retry may take, with what it waits before. */
+  readonly redeliverLeaseMs: () => number;
 }
 
 /** How much a short-lived host may do. */
@@ -40,16 +41,16 @@ const capacities: Readonly<Record<AgendaKind, number>> = { send: 4, redeliver: 2
 /** Others write due work too (crons, other hosts): look at least this often. */
 const idleMs = 15_000;
 
-type Handle = (store: Store, entries: readonly DueEntry[]) => Promise<void>;
+type Handle = (store: Store, entries: readonly DueEntry[], leaseMs: number) => Promise<void>;
 
 export function createDueWork(parts: DueWorkParts): DueWork {
   let loops: readonly DueLoop[] = [];
   const handles: Readonly<Record<AgendaKind, Handle>> = {
     send: (store, entries) => resend(parts, store, entries),
-    redeliver: (store, entries) => parts.deliverer.redeliver(store, entries),
+    redeliver: (store, entries, leaseMs) => parts.deliverer.redeliver(store, entries, leaseMs),
   };
-  const leasesMs: Readonly<Record<AgendaKind, number>> = {
-    send: parts.confirmTimeoutMs + parts.resendAfterMs,
+  const leasesMs: Readonly<Record<AgendaKind, () => number>> = {
+    send: () => parts.confirmTimeoutMs + parts.resendAfterMs,
     redeliver: parts.redeliverLeaseMs,
   };
   // While the broker is away its entries stay unclaimed: nothing could be done with them but to count a try.
@@ -63,7 +64,7 @@ export function createDueWork(parts: DueWorkParts): DueWork {
       capacity: capacities[kind],
       leaseMs: leasesMs[kind],
       isReady: () => isReady(kind),
-      handle: (entries) => handles[kind](store, entries),
+      handle: (entries, leaseMs) => handles[kind](store, entries, leaseMs),
     });
 
   return {
@@ -73,9 +74,10 @@ export function createDueWork(parts: DueWorkParts): DueWork {
       for (const store of parts.stores) {
         while (isReady(kind) && handled < maxItems && parts.clock.nowMs() < endMs) {
           const limit = Math.min(capacities[kind], maxItems - handled);
-          const entries = await store.claim({ set: parts.set, kind, limit, leaseMs: leasesMs[kind] });
+          const leaseMs = leasesMs[kind]();
+          const entries = await store.claim({ set: parts.set, kind, limit, leaseMs });
           if (entries.length === 0) break;
-          await handles[kind](store, entries);
+          await handles[kind](store, entries, leaseMs);
           handled += entries.length;
         }
       }

@@ -15,6 +15,8 @@ export interface HostView {
   /** The subscription as it was at the last refresh; `disabled` if this SET has stopped it by itself. */
   subscription(name: string): Subscription | undefined;
   active(): readonly Subscription[];
+  /** The longest time one webhook call may take; 0 without subscriptions. */
+  longestTimeoutMs(): number;
   /** Whether the catalog was read: before, every subscription looks unknown. */
   readonly isLoaded: boolean;
   /** Whether this host has declared the SET's topology. */
@@ -50,6 +52,7 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
       [...subscriptions.keys()]
         .flatMap((name) => subscription(name) ?? [])
         .filter(({ status }) => status === 'active'),
+    longestTimeoutMs: () => Math.max(0, ...[...subscriptions.values()].map(({ timeoutMs }) => timeoutMs)),
     async refresh() {
       const catalog = await source.current();
       subscriptions = catalog.subscriptions;

@@ -43,8 +43,11 @@ export interface SetHostTiming {
   readonly resendAfterMs: number;
   /** Tries before a message is FAILED. */
   readonly maxSendAttempts: number;
-  /** How long a claimed retry belongs to one host: longer than any webhook call plus the wait for a slot. */
-  readonly redeliverLeaseMs: number;
+  /**
+   * How long a claimed retry may wait for a free slot of its subscription. With the longest webhook timeout it is the
+   * lease: what a dead host had claimed waits so long.
+   */
+  readonly slotWaitMs: number;
   readonly heartbeatMs: number;
   /** How often the catalog is looked at for changes. */
   readonly reconcileMs: number;
@@ -71,12 +74,11 @@ export interface SetHost extends SetLink {
 }
 
 export function openSetHost(parts: SetHostParts): SetHost {
-  const { set, host, broker, clock, timing, telemetry, stores, register } = parts;
+  const { set, broker, clock, timing, telemetry, stores, register } = parts;
   const view = createHostView(parts);
   const canSend = (): boolean => broker.state === 'connected' && view.isDeclared;
-  const { confirmTimeoutMs, maxSendAttempts } = timing;
-  const sendParts = { set, broker, canSend, telemetry, confirmTimeoutMs, maxAttempts: maxSendAttempts };
-  const committer = createCommitter({ ...sendParts, stores, clock, resendAfterMs: timing.resendAfterMs });
+  const sendParts = { ...parts, ...timing, canSend, maxAttempts: timing.maxSendAttempts };
+  const committer = createCommitter(sendParts);
   const deliverer = createDeliverer({
     ...parts,
     subscription: (name) => view.subscription(name),
@@ -87,8 +89,12 @@ export function openSetHost(parts: SetHostParts): SetHost {
     },
     onRetry: (afterMs) => due.nudge(afterMs),
   });
-  const canRedeliver = (): boolean => view.isLoaded;
-  const due = createDueWork({ ...sendParts, ...timing, stores, clock, deliverer, canRedeliver });
+  const due = createDueWork({
+    ...sendParts,
+    deliverer,
+    canRedeliver: () => view.isLoaded,
+    redeliverLeaseMs: () => view.longestTimeoutMs() + timing.slotWaitMs,
+  });
   const consumptions = createConsumptions({ broker, graceMs: timing.stopGraceMs, take: deliverer.take });
   const repeater = createRepeater(clock);
   let life: 'open' | 'started' | 'stopped' = 'open';
@@ -118,28 +124,13 @@ export function openSetHost(parts: SetHostParts): SetHost {
     await view.refresh();
   };
 
-  const status = async (): Promise<SetStatus> => {
-    const database = await register.disabled().then(
-      () => 'up' as const,
-      () => 'down' as const,
-    );
-    return {
-      set,
-      host,
-      broker: broker.state,
-      database,
-      unconfirmed: committer.unsettled,
-      metrics: telemetry.snapshot(),
-    };
-  };
-
   return {
     async accept(offers, options) {
       if (offers.some(({ message }) => message.mode === 'fast')) await opening;
       return committer.accept(offers, options);
     },
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
-    status,
+    status: () => statusOf(parts, committer.unsettled),
     ready,
     start() {
       if (life !== 'open') return;
@@ -173,6 +164,17 @@ export function openSetHost(parts: SetHostParts): SetHost {
       await register.leave().catch(() => undefined);
     },
   };
+}
+
+async function statusOf(
+  { set, host, broker, register, telemetry }: SetHostParts,
+  unconfirmed: number,
+): Promise<SetStatus> {
+  const database = await register.disabled().then(
+    () => 'up' as const,
+    () => 'down' as const,
+  );
+  return { set, host, broker: broker.state, database, unconfirmed, metrics: telemetry.snapshot() };
 }
 
 const brokerGauge = { connected: 1, blocked: 0.5, disconnected: 0 } as const;
