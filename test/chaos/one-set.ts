@@ -36,7 +36,7 @@ const timing: SetHostTiming = {
   confirmTimeoutMs: 1_000,
   resendAfterMs: 1_000,
   maxSendAttempts: 100,
-  redeliverLeaseMs: 1_500,
+  slotWaitMs: 1_000,
   heartbeatMs: 60_000,
   reconcileMs: 1_000,
   stopGraceMs: 2_000,
@@ -65,6 +65,9 @@ export interface OneSet {
   close(): Promise<void>;
 }
 
+/** A copy that meets its original is asked back after this. */
+const guardLeaseMs = 2_000;
+
 type CurrentStack = ReturnType<typeof useStack>;
 
 const bridge = createNeonBridge();
@@ -82,7 +85,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
   const effects = new Map<string, number>();
   const guard = createPostgresGuard((text, params) => pool.query(text, [...params]));
   const handlerOf = (subscription: string) =>
-    webhookHandler({ secrets: [secret], subscription, guard }, async ({ id }) => {
+    webhookHandler({ secrets: [secret], subscription, guard, leaseMs: guardLeaseMs }, async ({ id }) => {
       const key = `${subscription}/${id}`;
       effects.set(key, (effects.get(key) ?? 0) + 1);
     });
@@ -180,7 +183,7 @@ function catalogOf(secret: string): Catalog {
     bindings: ['#'],
     format: 'raw',
     concurrency: 8,
-    timeoutMs: 5_000,
+    timeoutMs: 2_000,
     retryDelaysMs: [100, 200, 400, 800, 1_600, 1_600, 1_600],
     secrets: [secret],
     status: 'active',
@@ -202,7 +205,7 @@ function catalogOf(secret: string): Catalog {
 export async function settled(
   { sql }: OneSet,
   ids: readonly MessageId[],
-  deadlineMs = 20_000,
+  deadlineMs = 25_000,
 ): Promise<void> {
   await until(async () => {
     const rows = await sql`
