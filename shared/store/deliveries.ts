@@ -55,12 +55,17 @@ function asRow(outcome: DeliveryOutcome): Readonly<Record<string, unknown>> {
     state: outcome.state,
     attempt: outcome.attempt,
     status: outcome.status,
-    error: outcome.error,
+    error: outcome.error === null ? null : storableText(outcome.error),
     ms: outcome.durationMs,
     retry_secs: outcome.retryAfterMs / 1000,
     entry: outcome.lease?.entry,
     token: outcome.lease?.token,
   };
+}
+
+/** A webhook may answer anything, and Postgres refuses NUL and half of a surrogate pair: with it the whole group. */
+function storableText(given: string): string {
+  return given.toWellFormed().replaceAll('\0', '\ufffd');
 }
 
 export async function loadDeliveries(

@@ -210,6 +210,15 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     });
   });
 
+  it('records an error that is no text for Postgres: a NUL, half of a surrogate pair', async () => {
+    const offer = offerOf();
+    await store.commit([offer], commitOptions);
+    const { id } = offer.message;
+    await store.record([outcomeOf(id, { state: 'DEAD', status: 500, error: 'a\u0000b \ud83d' })], by);
+    const attempts = (await store.find(id))?.deliveries[0]?.attempts;
+    expect(attempts).toMatchObject([{ error: 'a\ufffdb \ufffd' }]);
+  });
+
   it('never revives a delivery that ended, nor doubles a retry, when a copy is reported late', async () => {
     const offer = offerOf();
     await store.commit([offer], commitOptions);
