@@ -61,7 +61,7 @@ interface Held {
 /** Outcomes of one record statement. */
 const maxRecords = 500;
 const recordLingerMs = 2;
-/** A record that fails is tried again: its message stays unacked, so the prefetch bounds what waits. */
+/** How soon what failed is tried again. */
 const recordRetryMs = 500;
 /** How long a retry waits for a subscription that is paused, disabled or unknown now. */
 const pausedRetryMs = 60_000;
@@ -69,8 +69,9 @@ const pausedRetryMs = 60_000;
 export function createDeliverer(parts: DeliverParts): Deliverer {
   const lanes = new Map<string, Lane>();
   let isAbandoned = false;
-  const recorders = parts.stores.map((store) => createRecorder(parts, store, () => isAbandoned));
-  const lookups = parts.stores.map((store) => createLookup(parts, store));
+  const patiently: Patiently = (work) => untilItWorks(parts.clock, () => isAbandoned, work);
+  const recorders = parts.stores.map((store) => createRecorder(parts, store, patiently));
+  const lookups = parts.stores.map((store) => createLookup(parts, store, patiently));
 
   const laneOf = (name: string): Lane => {
     const known = lanes.get(name);
@@ -91,9 +92,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     const dispatch = { message, subscription: name, attempt, endpoint, format, secrets, timeoutMs };
     const answer = await laneOf(name).carry(dispatch, isWanted);
     if (answer === 'not-begun') return undefined;
-    const labels = { set: parts.set, subscription: name };
-    parts.telemetry.count('setway_deliveries_total', { ...labels, verdict: answer.verdict });
-    parts.telemetry.observe('setway_delivery_seconds', labels, answer.durationMs / 1000);
+    countAnswer(parts, name, answer);
     if (answer.verdict === 'disable')
       await parts.disable(name, answer.error ?? 'The webhook answered 410 Gone.');
     return outcomeOf(message.id, subscription, attempt, answer);
@@ -116,7 +115,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     subscription: Subscription,
   ): Promise<void> => {
     const isKnown = delivery.message.redelivered && (await isRecorded(message.id, subscription.name));
-    if (!isKnown) await record(await deliver(message, subscription, 1));
+    if (!isKnown) await record(await patiently(() => deliver(message, subscription, 1)));
     delivery.ack();
   };
 
@@ -157,7 +156,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
         void deliver(message, subscription, 1).catch(() => undefined);
         return;
       }
-      // The courier or the lookup failed: nothing is known, so the broker hands it out again.
+      // The host stops, or something failed that a wait does not mend: the broker hands it out again.
       void takeStored(delivery, message, subscription).catch(again);
     },
     async redeliver(store, entries, leaseMs) {
@@ -180,6 +179,12 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       );
     },
   };
+}
+
+function countAnswer({ set, telemetry }: DeliverParts, subscription: string, answer: Answer): void {
+  const labels = { set, subscription };
+  telemetry.count('setway_deliveries_total', { ...labels, verdict: answer.verdict });
+  telemetry.observe('setway_delivery_seconds', labels, answer.durationMs / 1000);
 }
 
 function keyOf({ refs, subscription }: DueEntry): readonly DeliveryKey[] {
@@ -206,23 +211,33 @@ function outcomeOf(
   return { ...shared, state: 'RETRY', retryAfterMs: answer.retryAfterMs ?? delayMs };
 }
 
+/** Tries work again and again until it succeeds or the host stops. */
+type Patiently = <T>(work: () => Promise<T>) => Promise<T>;
+
+/**
+ * The database is away, or the courier. The message stays where it is, unacked, so the prefetch bounds what waits: each
+ * return to the queue would count towards its delivery limit, and an outage of a minute would make it a dead letter.
+ */
+async function untilItWorks<T>(clock: Clock, isAbandoned: () => boolean, work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (isAbandoned()) throw error;
+      await new Promise<void>((resolve) => clock.after(recordRetryMs, resolve));
+    }
+  }
+}
+
 function createRecorder(
   parts: DeliverParts,
   store: Store,
-  isAbandoned: () => boolean,
+  patiently: Patiently,
 ): Batcher<DeliveryOutcome, undefined> {
   const by = { set: parts.set, host: parts.host };
   const run = async (outcomes: readonly DeliveryOutcome[]): Promise<readonly undefined[]> => {
-    for (;;) {
-      try {
-        await store.record(outcomes, by);
-        return outcomes.map(() => undefined);
-      } catch (error) {
-        if (isAbandoned()) throw error;
-        // The database is away. Nothing is acked meanwhile, so the prefetch bounds what waits.
-        await new Promise<void>((resolve) => parts.clock.after(recordRetryMs, resolve));
-      }
-    }
+    await patiently(() => store.record(outcomes, by));
+    return outcomes.map(() => undefined);
   };
   return createBatcher({
     run,
@@ -233,9 +248,14 @@ function createRecorder(
   });
 }
 
-function createLookup(parts: DeliverParts, store: Store): Batcher<DeliveryKey, DeliveryStatus | undefined> {
+function createLookup(
+  parts: DeliverParts,
+  store: Store,
+  patiently: Patiently,
+): Batcher<DeliveryKey, DeliveryStatus | undefined> {
   const run = async (keys: readonly DeliveryKey[]): Promise<readonly (DeliveryStatus | undefined)[]> => {
-    const found = new Map((await store.deliveries(keys)).map((status) => [keyText(status), status]));
+    const known = await patiently(() => store.deliveries(keys));
+    const found = new Map(known.map((status) => [keyText(status), status]));
     return keys.map((key) => found.get(keyText(key)));
   };
   return createBatcher({

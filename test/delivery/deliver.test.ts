@@ -1,0 +1,109 @@
+import { describe, expect, it, vi } from 'vitest';
+import type { InboundDelivery } from '../../shared/broker/broker.ts';
+import type { Answer } from '../../shared/delivery/courier.ts';
+import { createDeliverer } from '../../shared/delivery/deliver.ts';
+import { mintMessageId } from '../../shared/identifier.ts';
+import { toOutbound } from '../../shared/message/envelope.ts';
+import type { Message } from '../../shared/message/message.ts';
+import { Problem } from '../../shared/problem.ts';
+import type { Store } from '../../shared/store/store.ts';
+import type { Subscription } from '../../shared/subscriptions/subscription.ts';
+import { createTelemetry } from '../../shared/telemetry.ts';
+import { FakeClock } from '../consumer/fake-clock.ts';
+
+const subscription: Subscription = {
+  name: 'inventory',
+  owner: 'acme',
+  topic: 'orders',
+  endpoint: { function: 'inventory' },
+  bindings: ['#'],
+  format: 'raw',
+  concurrency: 4,
+  timeoutMs: 1_000,
+  retryDelaysMs: [1_000],
+  secrets: [],
+  status: 'active',
+};
+
+const message: Message = {
+  id: mintMessageId({ setNumber: 1, shard: 0 }, Date.now()),
+  owner: 'acme',
+  topic: 'orders',
+  mode: 'confirm',
+  body: new Uint8Array(),
+  contentType: 'text/plain',
+  headers: {},
+  acceptedAtMs: 0,
+  placement: { set: 'hangzhou', reason: 'nearest' },
+};
+
+/** What the broker hands out, and what became of it. */
+function handedOut() {
+  const { routingKey, body, properties } = toOutbound(message);
+  const delivery = { ack: vi.fn<() => void>(), requeue: vi.fn<() => void>(), reject: vi.fn<() => void>() };
+  const inbound = { routingKey, body, properties, redelivered: true };
+  return { ...delivery, message: inbound } satisfies InboundDelivery;
+}
+
+/** A part that fails so often before it works. */
+function failing<T>(times: number, value: T): () => Promise<T> {
+  let left = times;
+  return async () => {
+    if (left-- > 0) throw new Problem('database-unavailable', 'away');
+    return value;
+  };
+}
+
+interface Failures {
+  readonly lookups?: number;
+  readonly calls?: number;
+  readonly records?: number;
+}
+
+function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
+  const clock = new FakeClock();
+  const done: Answer = { verdict: 'done', status: 200, error: null, durationMs: 1 };
+  const store = { deliveries: failing(lookups, []), record: failing(records, undefined) } as unknown as Store;
+  const deliverer = createDeliverer({
+    set: 'hangzhou',
+    host: 'host-1',
+    stores: [store],
+    courier: { sliceSize: 1, carry: failing(calls, [done]) },
+    clock,
+    telemetry: createTelemetry(),
+    subscription: () => subscription,
+    disable: async () => undefined,
+    onRetry: () => undefined,
+  });
+  return { clock, deliverer };
+}
+
+/** More often than a quorum queue hands out a message again before it goes to the dead letters. */
+const often = 150;
+
+describe('a message in the hands of a host', () => {
+  it.each([
+    ['the database cannot be asked', { lookups: often }],
+    ['the courier fails', { calls: often }],
+    ['the outcome cannot be written', { records: often }],
+  ])('stays there while %s: each return would count towards the delivery limit', async (_, failures) => {
+    const { clock, deliverer } = open(failures);
+    const delivery = handedOut();
+    deliverer.take(delivery, subscription.name);
+    for (let turn = 0; turn < often + 5; turn++) await clock.move(600);
+    expect(delivery.requeue).not.toHaveBeenCalled();
+    expect(delivery.reject).not.toHaveBeenCalled();
+    expect(delivery.ack).toHaveBeenCalledOnce();
+  });
+
+  it('goes back when the host stops', async () => {
+    const { clock, deliverer } = open({ lookups: often });
+    const delivery = handedOut();
+    deliverer.take(delivery, subscription.name);
+    await clock.move(600);
+    deliverer.abandon();
+    for (let turn = 0; turn < 5; turn++) await clock.move(600);
+    expect(delivery.requeue).toHaveBeenCalledOnce();
+    expect(delivery.ack).not.toHaveBeenCalled();
+  });
+});
