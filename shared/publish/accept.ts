@@ -42,6 +42,8 @@ export interface AcceptParts {
 
 /** A request whose edge died is taken up again after this long. Longer than the accept deadline. */
 const claimLeaseMs = 10_000;
+/** A publish takes milliseconds: whoever asks again after the whole lease has waited in vain. */
+const inFlightRetrySeconds = 1;
 
 export function createPublisher(parts: AcceptParts): Publisher {
   return {
@@ -287,7 +289,7 @@ function knownAnswer(entry: LedgerEntry): Published | undefined {
         'in-flight',
         'A request with this Idempotency-Key is being handled. Ask again a little later.',
         {
-          retryAfterSeconds: Math.max(1, Math.ceil(entry.retryAfterMs / 1000)),
+          retryAfterSeconds: inFlightRetrySeconds,
         },
       );
     case 'reserved':

@@ -124,3 +124,11 @@ test('other keys and other requests are other messages', async () => {
   ];
   expect(new Set(ids).size).toBe(3);
 });
+
+test('a copy of a request under way may ask again soon, not only after the lease', async () => {
+  const busy = ledgerThat(() => Promise.resolve({ outcome: 'in-flight', retryAfterMs: 9_900 }));
+  await expect(publish(openEdge(busy, new FakeClock()), 'order-1')).rejects.toMatchObject({
+    kind: 'in-flight',
+    retryAfterSeconds: 1,
+  });
+});
