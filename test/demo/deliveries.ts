@@ -15,7 +15,7 @@ export interface Journey {
   readonly deliveredMs: number | null;
 }
 
-/** A run is known by its tag; ids begin with their time, so one from its begin on keeps older messages out. */
+/** A run is known by its tag. Ids begin with their time, those of keyed messages with their day's; older days are left out. */
 export interface RunMark {
   readonly tag: string;
   readonly firstId: string;
@@ -30,7 +30,8 @@ export interface SetDatabases {
 
 /** @example runMark('demo-1', Date.now(), 2) */
 export function runMark(tag: string, nowMs: number, subscriptions: number): RunMark {
-  const hex = Math.floor(nowMs).toString(16).padStart(12, '0').padEnd(32, '0');
+  const dayBeganMs = nowMs - (nowMs % 86_400_000);
+  const hex = dayBeganMs.toString(16).padStart(12, '0').padEnd(32, '0');
   return { tag, firstId: hex, subscriptions };
 }
 

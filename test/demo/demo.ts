@@ -100,7 +100,7 @@ async function runDemo({ url, platform, deployment }: FoundSetway, wish: Wish): 
   const subscriptions = deployment.seed.subscriptions?.length ?? 0;
   const databases = openSetDatabases(
     Object.values(deployment.databaseUrls),
-    runMark(run, Date.now() - 1_000, subscriptions),
+    runMark(run, Date.now(), subscriptions),
   );
   const beganMs = performance.now();
   const publishing = startBar({ label: 'publishing', total: orders.length, stream: stdout });
