@@ -129,6 +129,6 @@ test('a copy of a request under way may ask again soon, not only after the lease
   const busy = ledgerThat(() => Promise.resolve({ outcome: 'in-flight', retryAfterMs: 9_900 }));
   await expect(publish(openEdge(busy, new FakeClock()), 'order-1')).rejects.toMatchObject({
     kind: 'in-flight',
-    retryAfterSeconds: 1,
+    extras: { retryAfterSeconds: 1 },
   });
 });
