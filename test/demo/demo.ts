@@ -30,8 +30,8 @@ effects in the consumers' tables. Uses the Setway that "npm start" runs, or star
 The exit code is 1 when an effect is missing or doubled.
 `;
 
-/** Deliveries that stand still this long will not come any more. */
-const patienceMs = 45_000;
+/** Deliveries that stand still this long will not come any more: above the longest wait of the demo's retry schedule. */
+const patienceMs = 150_000;
 
 interface Wish {
   readonly orders: number;
@@ -150,11 +150,13 @@ async function waitForDeliveries(
   const total = expected.deliveries + expected.copies;
   const bar = startBar({ label: 'delivering', total, stream: process.stdout });
   let calls = 0;
+  let doneBefore = 0;
   let movedAtMs = performance.now();
   for (;;) {
     const { firstCalls, done } = await databases.count();
-    if (firstCalls > calls) movedAtMs = performance.now();
+    if (firstCalls > calls || done > doneBefore) movedAtMs = performance.now();
     calls = firstCalls;
+    doneBefore = done;
     bar.update(Math.min(calls, total));
     if (done >= expected.deliveries && calls >= total) break;
     if (performance.now() - movedAtMs > patienceMs) break;

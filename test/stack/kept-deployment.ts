@@ -43,9 +43,22 @@ export async function openDeployment(addresses: StackAddresses, log: Log): Promi
   const file = deploymentFile(addresses.dir);
   const servers = { amqpUrl: addresses.amqpUrl, postgresUrl: addresses.postgresUrl };
   if (existsSync(file)) return reopen(file, servers, { addresses, log });
-  const deployment = await deploy(addresses, 'setway', log);
+  const deployment = await deploy(addresses, 'setway', log, inStep);
   writeFileSync(file, JSON.stringify({ servers, deployment }, null, 2), { mode: 0o600 });
   return deployment;
+}
+
+/**
+ * Webhook calls at once, per subscription and SET host. All consumers of this machine share one database and its few
+ * connections; with the default of 32, 256 calls wait for them until they time out, are tried again, and end up dead.
+ */
+const concurrency = 4;
+
+function inStep(seed: SeedInput): SeedInput {
+  return {
+    ...seed,
+    subscriptions: seed.subscriptions?.map((subscription) => ({ ...subscription, concurrency })),
+  };
 }
 
 async function reopen(

@@ -95,7 +95,7 @@ test.skipIf(!hasCurl)(
     });
     expect(statSync(path.join(place.dir, 'deployment.json')).mode & 0o777).toBe(0o600);
     expect(await interrupt(setway)).toEqual({ code: 0, left: [] });
-    firstKey = /API key +(\S+)/.exec(setway.output())?.[1];
+    firstKey = /API key +(sk_\S+)/.exec(setway.output())?.[1];
     firstTimeline = timeline;
   },
   deadlineMs,
@@ -106,7 +106,7 @@ test.skipIf(!hasCurl)(
   async () => {
     const setway = start('--node');
     await setway.printed('Stop: Ctrl-C');
-    expect(/API key +(\S+)/.exec(setway.output())?.[1]).toBe(firstKey);
+    expect(/API key +(sk_\S+)/.exec(setway.output())?.[1]).toBe(firstKey);
     const { edge, node } = portsFrom(place.portBase);
     const line = (firstTimeline ?? '').replace(String(edge), String(node));
     expect(runLine(line)).toMatchObject({ state: 'CONFIRMED', set: 'hangzhou' });
