@@ -12,6 +12,7 @@
  */
 import pg from 'pg';
 import { Problem } from '../../shared/problem.ts';
+import { createStatementNames, isNameFault, type StatementNames } from './statement-names.ts';
 import { serveBridge, type BridgeAnswer, type BridgeRequest, type BridgeServer } from './bridge-server.ts';
 
 export interface NeonBridgeOptions {
@@ -51,7 +52,12 @@ interface Statement {
 }
 
 type Headers = Readonly<Record<string, string | undefined>>;
-type Pools = Map<string, pg.Pool>;
+
+interface Database {
+  readonly pool: pg.Pool;
+  readonly names: StatementNames;
+}
+type Databases = Map<string, Database>;
 
 type Settings = Required<NeonBridgeOptions>;
 
@@ -67,13 +73,15 @@ const defaults: Settings = { maxConnections: 8, connectTimeoutMs: 2_000, onIdleE
  */
 export function createNeonBridge(options: NeonBridgeOptions = {}): NeonBridge {
   const settings = { ...defaults, ...options };
-  const pools: Pools = new Map();
+  const databases: Databases = new Map();
   return {
     fetch: async (_url, request) => {
       const headers = lowerCased(request.headers);
-      return toResponse(await answerQuery(poolFor(pools, settings, headers), { ...request, headers }));
+      return toResponse(
+        await answerQuery(databaseFor(databases, settings, headers), { ...request, headers }),
+      );
     },
-    close: () => closeAll(pools),
+    close: () => closeAll(databases),
   };
 }
 
@@ -84,21 +92,25 @@ export function createNeonBridge(options: NeonBridgeOptions = {}): NeonBridge {
  */
 export async function serveNeonBridge(port: number, options: NeonBridgeOptions = {}): Promise<BridgeServer> {
   const settings = { ...defaults, ...options };
-  const pools: Pools = new Map();
-  const server = await serveBridge(port, (request) => answerHttp(pools, settings, request));
+  const databases: Databases = new Map();
+  const server = await serveBridge(port, (request) => answerHttp(databases, settings, request));
   const close = async () => {
     await server.close();
-    await closeAll(pools);
+    await closeAll(databases);
   };
   return { url: server.url, close };
 }
 
-async function answerHttp(pools: Pools, settings: Settings, request: BridgeRequest): Promise<BridgeAnswer> {
+async function answerHttp(
+  databases: Databases,
+  settings: Settings,
+  request: BridgeRequest,
+): Promise<BridgeAnswer> {
   if (request.headers['neon-connection-string'] === undefined) {
     return { status: 400, json: { message: 'The header Neon-Connection-String is missing.' } };
   }
   try {
-    return await answerQuery(poolFor(pools, settings, request.headers), request);
+    return await answerQuery(databaseFor(databases, settings, request.headers), request);
   } catch (error) {
     if (error instanceof Problem) return { status: error.status, json: { message: error.message } };
     if (error instanceof SyntaxError)
@@ -108,7 +120,7 @@ async function answerHttp(pools: Pools, settings: Settings, request: BridgeReque
 }
 
 async function answerQuery(
-  pool: pg.Pool,
+  { pool, names }: Database,
   { headers, body, signal }: { headers: Headers; body: string; signal?: AbortSignal | null | undefined },
 ): Promise<BridgeAnswer> {
   const request = JSON.parse(body) as Statement | { readonly queries: readonly Statement[] };
@@ -116,7 +128,7 @@ async function answerQuery(
     const json =
       'queries' in request
         ? await lend(pool, signal, (client) => transaction(client, request.queries, beginWith(headers)))
-        : await lend(pool, signal, (client) => run(client, request));
+        : await lend(pool, signal, (client) => runPrepared(client, names, request));
     return { status: 200, json };
   } catch (error) {
     if (isStatementFault(error)) return { status: 400, json: toNeonError(error) };
@@ -141,8 +153,23 @@ async function transaction(client: pg.PoolClient, statements: readonly Statement
   }
 }
 
-async function run(client: pg.PoolClient, { query, params = [] }: Statement) {
-  const result = await client.query({ text: query, values: [...params], rowMode: 'array', types: rawText });
+/** Under a name, if the statement has one. Never inside a transaction, which a refused name would abort. */
+async function runPrepared(client: pg.PoolClient, names: StatementNames, statement: Statement) {
+  const { query } = statement;
+  const name = names.nameOf(query);
+  if (name === undefined) return run(client, statement);
+  try {
+    return await run(client, statement, name);
+  } catch (error) {
+    if (!isStatementFault(error) || !isNameFault(error)) throw error;
+    names.forget(query);
+    return run(client, statement);
+  }
+}
+
+async function run(client: pg.PoolClient, { query, params = [] }: Statement, name?: string) {
+  const statement = { text: query, values: [...params], rowMode: 'array' as const, types: rawText };
+  const result = await client.query(name === undefined ? statement : { ...statement, name });
   const { command, rowCount, rows, fields } = result;
   return { command, rowCount, rowAsArray: true, rows, fields: fields.map(toNeonField) };
 }
@@ -242,9 +269,9 @@ function cancel(pool: pg.Pool, client: pg.PoolClient): void {
   pool.query('SELECT pg_cancel_backend($1)', [processID]).catch(() => {});
 }
 
-function poolFor(pools: Pools, settings: Settings, headers: Headers): pg.Pool {
+function databaseFor(databases: Databases, settings: Settings, headers: Headers): Database {
   const connectionString = headers['neon-connection-string'] ?? '';
-  const known = pools.get(connectionString);
+  const known = databases.get(connectionString);
   if (known !== undefined) return known;
   const pool = new pg.Pool({
     connectionString,
@@ -255,14 +282,15 @@ function poolFor(pools: Pools, settings: Settings, headers: Headers): pg.Pool {
   pool.on('error', settings.onIdleError);
   // A connection that breaks while lent out rejects its query and also emits; unheard, that would end the process.
   pool.on('connect', (client) => client.on('error', () => {}));
-  pools.set(connectionString, pool);
-  return pool;
+  const database = { pool, names: createStatementNames() };
+  databases.set(connectionString, database);
+  return database;
 }
 
-async function closeAll(pools: Pools): Promise<void> {
-  const all = [...pools.values()];
-  pools.clear();
-  await Promise.all(all.map((pool) => pool.end()));
+async function closeAll(databases: Databases): Promise<void> {
+  const all = [...databases.values()];
+  databases.clear();
+  await Promise.all(all.map(({ pool }) => pool.end()));
 }
 
 /**

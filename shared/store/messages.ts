@@ -9,7 +9,8 @@ import type { Commit, CommitOptions, Settlement, StoredMessage } from './store.t
 
 /**
  * Group commit: one statement stores any number of offers, their bodies, their idempotency keys and one agenda entry
- * that covers them all. One JSON parameter beats a dozen arrays: it is built natively and parsed once.
+ * that covers them all. One JSON parameter beats a dozen arrays: it is built natively and parsed once. It only inserts,
+ * so its plan need not change with the tables (functions/node/statement-names.ts).
  */
 export async function commitOffers(
   sql: Sql,
@@ -17,6 +18,7 @@ export async function commitOffers(
   options: CommitOptions,
 ): Promise<Commit> {
   const rows = await answerOf(sql`
+    /* keep the plan */
     WITH offered AS MATERIALIZED (
       SELECT * FROM json_to_recordset(${JSON.stringify(offers.map(asRow))}::json) AS o(
         id uuid, owner text, topic text, tag text, key text, reason text, km real, accepted double precision,

@@ -55,6 +55,18 @@ describe.each(Object.entries(ways))('the Neon driver %s', (_name, open) => {
     });
   });
 
+  test('is answered all the same when a migration changes what a statement with a kept plan returns', async () => {
+    const sql = connect();
+    await sql.query('CREATE TABLE changing (a int)');
+    const insert = () => sql`/* keep the plan */ INSERT INTO changing VALUES (${1}) RETURNING *`;
+    const names = () => sql`SELECT count(*)::int AS n FROM pg_prepared_statements`;
+    for (let use = 0; use < 4; use++) expect(await insert()).toEqual([{ a: 1 }]);
+    expect((await names())[0]?.['n']).toBeGreaterThan(0);
+    await sql.query('ALTER TABLE changing ADD COLUMN b int');
+    for (let use = 0; use < 4; use++) expect(await insert()).toEqual([{ a: 1, b: null }]);
+    expect(await sql`SELECT count(*)::int AS n FROM changing`).toEqual([{ n: 8 }]);
+  });
+
   test('gets the rows as arrays and the full result when it asks for them', async () => {
     const result = await neon(url, { arrayMode: true, fullResults: true })`SELECT 1 AS a, 2 AS a`;
     expect(result).toMatchObject({
