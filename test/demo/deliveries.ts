@@ -2,6 +2,8 @@
 import pg from 'pg';
 
 export interface DeliveryCounts {
+  /** Messages in the SETs; one that failed over may lie in two. */
+  readonly stored: number;
   /** Webhook calls that were no retries. */
   readonly firstCalls: number;
   /** Deliveries (message × subscription) that are done. */
@@ -41,16 +43,21 @@ export function openSetDatabases(urls: readonly string[], mark: RunMark): SetDat
     async count() {
       const rows = await queryAll<CountRow>(pools, countQuery, [mark.tag, mark.firstId]);
       return {
+        stored: rows.reduce((sum, row) => sum + Number(row.stored), 0),
         firstCalls: rows.reduce((sum, row) => sum + Number(row.first_calls), 0),
         done: rows.reduce((sum, row) => sum + Number(row.done), 0),
       };
     },
     async journeys() {
       const params = [mark.tag, mark.firstId, mark.subscriptions];
-      const rows = await queryAll<JourneyRow>(pools, journeyQuery, params);
-      return rows.map(({ confirmed_ms: confirmedMs, delivered_ms: deliveredMs }) => ({
-        confirmedMs,
-        deliveredMs,
+      // The earliest first: of a message that lies in two SETs, the first delivery counts.
+      const rows = (await queryAll<JourneyRow>(pools, journeyQuery, params)).toSorted(
+        (one, other) => (one.delivered_ms ?? Infinity) - (other.delivered_ms ?? Infinity),
+      );
+      const first = new Map(rows.toReversed().map((row) => [row.id, row]));
+      return [...first.values()].map((row) => ({
+        confirmedMs: row.confirmed_ms,
+        deliveredMs: row.delivered_ms,
       }));
     },
     async close() {
@@ -60,23 +67,25 @@ export function openSetDatabases(urls: readonly string[], mark: RunMark): SetDat
 }
 
 interface CountRow {
+  readonly stored: string;
   readonly first_calls: string;
   readonly done: string;
 }
 
 const countQuery = `
 WITH run AS MATERIALIZED (SELECT id FROM message WHERE id >= $2::uuid AND tag = $1)
-SELECT
+SELECT (SELECT count(*) FROM run) AS stored,
   (SELECT count(*) FROM attempt JOIN run ON message_id = run.id WHERE message_id >= $2::uuid AND attempt = 1) AS first_calls,
   (SELECT count(*) FROM delivery JOIN run ON message_id = run.id WHERE message_id >= $2::uuid AND state = 'DONE') AS done`;
 
 interface JourneyRow {
+  readonly id: string;
   readonly confirmed_ms: number | null;
   readonly delivered_ms: number | null;
 }
 
 const journeyQuery = `
-SELECT (extract(epoch FROM confirmed_at - accepted_at) * 1000)::float8 AS confirmed_ms,
+SELECT message.id, (extract(epoch FROM confirmed_at - accepted_at) * 1000)::float8 AS confirmed_ms,
   CASE WHEN done.count = $3::int THEN (extract(epoch FROM done.at - accepted_at) * 1000)::float8 END AS delivered_ms
 FROM message LEFT JOIN (
   SELECT message_id, count(*), max(updated_at) AS at FROM delivery

@@ -9,7 +9,7 @@ import { stopSignal } from '../stack/stop-signal.ts';
 import { audit, isClean, readEffects, stockUp } from './audit.ts';
 import { sendCopies } from './broker-copies.ts';
 import { readCities } from './cities.ts';
-import { openSetDatabases, runMark, type SetDatabases } from './deliveries.ts';
+import { openSetDatabases, runMark, type DeliveryCounts, type SetDatabases } from './deliveries.ts';
 import { makeOrders } from './orders.ts';
 import { createPaint } from './paint.ts';
 import { grouped, startBar } from './progress-bar.ts';
@@ -32,6 +32,15 @@ The exit code is 1 when an effect is missing or doubled.
 
 /** Deliveries that stand still this long will not come any more: above the longest wait of the demo's retry schedule. */
 const patienceMs = 150_000;
+
+const pollMs = 250;
+
+interface Expected {
+  readonly accepted: number;
+  /** Messages put into RabbitMQ a second time. */
+  readonly copies: number;
+  readonly subscriptions: number;
+}
 
 interface Wish {
   readonly orders: number;
@@ -112,8 +121,8 @@ async function runDemo({ url, platform, deployment }: FoundSetway, wish: Wish): 
   publishing.end();
   const again = ledger.accepted.filter(({ order }) => order.sending === 'again');
   await sendCopies(deployment.brokerUrls, again, run);
-  const deliveries = ledger.accepted.length * subscriptions;
-  const calls = await waitForDeliveries(databases, { deliveries, copies: again.length * subscriptions });
+  const accepted = ledger.accepted.length;
+  const counts = await waitForDeliveries(databases, { accepted, copies: again.length, subscriptions });
   const totalMs = performance.now() - beganMs;
   const journeys = await databases.journeys();
   await databases.close();
@@ -126,7 +135,11 @@ async function runDemo({ url, platform, deployment }: FoundSetway, wish: Wish): 
     cities,
   };
   const columns = Math.min(stdout.columns ?? 80, 110) - 1;
-  const copies = { sent: again.length, calls: calls - deliveries };
+  const copies = {
+    failedOver: counts.stored - accepted,
+    sent: again.length,
+    calls: counts.firstCalls - accepted * subscriptions,
+  };
   const results = { ledger, journeys, audit: found, sets, totalMs, copies };
   console.log(['', ...drawWorld(world, columns, paint), '', ...report(results, paint), ''].join('\n'));
   const isFine = isClean(found);
@@ -139,29 +152,27 @@ async function runDemo({ url, platform, deployment }: FoundSetway, wish: Wish): 
 }
 
 /**
- * Waits until every delivery is done and the copies have been handed out as well; gives up when nothing moves.
- *
- * @returns webhook calls that were no retries
+ * Waits until every stored message is delivered and the copies have been handed out as well; gives up when nothing
+ * moves. A message that failed over lies in two SETs and is delivered by both.
  */
 async function waitForDeliveries(
   databases: SetDatabases,
-  expected: { readonly deliveries: number; readonly copies: number },
-): Promise<number> {
-  const total = expected.deliveries + expected.copies;
-  const bar = startBar({ label: 'delivering', total, stream: process.stdout });
-  let calls = 0;
-  let doneBefore = 0;
+  { accepted, copies, subscriptions }: Expected,
+): Promise<DeliveryCounts> {
+  const expectedCalls = (stored: number): number => (Math.max(stored, accepted) + copies) * subscriptions;
+  const bar = startBar({ label: 'delivering', total: expectedCalls(accepted), stream: process.stdout });
+  let counts = await databases.count();
   let movedAtMs = performance.now();
   for (;;) {
-    const { firstCalls, done } = await databases.count();
-    if (firstCalls > calls || done > doneBefore) movedAtMs = performance.now();
-    calls = firstCalls;
-    doneBefore = done;
-    bar.update(Math.min(calls, total));
-    if (done >= expected.deliveries && calls >= total) break;
+    const { stored, firstCalls, done } = counts;
+    bar.update(Math.min(firstCalls, expectedCalls(accepted)));
+    const isDelivered = stored >= accepted && done >= stored * subscriptions;
+    if (isDelivered && firstCalls >= expectedCalls(stored)) break;
     if (performance.now() - movedAtMs > patienceMs) break;
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+    counts = await databases.count();
+    if (counts.firstCalls > firstCalls || counts.done > done) movedAtMs = performance.now();
   }
   bar.end();
-  return calls;
+  return counts;
 }

@@ -13,8 +13,14 @@ export interface Results {
   readonly sets: readonly string[];
   /** From the first publish to the last delivery. */
   readonly totalMs: number;
-  /** Messages put into RabbitMQ a second time, and the webhook calls that made. */
-  readonly copies: { readonly sent: number; readonly calls: number };
+  readonly copies: {
+    /** Messages that a second SET took as well, because the first did not answer in time. */
+    readonly failedOver: number;
+    /** Messages put into RabbitMQ a second time. */
+    readonly sent: number;
+    /** Webhook calls beyond the first of each delivery, retries apart. */
+    readonly calls: number;
+  };
 }
 
 export function report(results: Results, paint: Paint): readonly string[] {
@@ -82,7 +88,9 @@ function effectLines(results: Results, paint: Paint): readonly string[] {
     ['delivered', `to both webhooks at ${perSecond(totalMs)}, from the first publish on`],
     ...(refused.length === 0 ? [] : [['refused', `${grouped(refused.length)}: ${refused[0]?.reason}`]]),
     ['sent again', `${grouped(recognised)} over HTTP with the same Idempotency-Key: same id, stored once`],
-    ['', `${grouped(copies.sent)} through RabbitMQ: ${grouped(copies.calls)} further webhook calls`],
+    ['', `${grouped(copies.sent)} through RabbitMQ`],
+    ['', `${grouped(copies.failedOver)} to a second SET, the first being too slow to answer`],
+    ['', `all together ${grouped(copies.calls)} further webhook calls`],
     ['lost', judged(lost, ` (${audit.lost.orderLines} order lines, ${audit.lost.receipts} receipts)`)],
     [
       'doubled',
