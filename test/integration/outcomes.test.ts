@@ -10,6 +10,8 @@ import { until } from '../stack/until.ts';
 import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
 
 const retryMs = 300;
+/** A host that is not woken by the retry it wrote looks only every 15 s. */
+const promptMs = 6_000;
 
 describe.each(platforms)('outcomes of deliveries on $name', (platform) => {
   let receiver: WebhookReceiver;
@@ -50,8 +52,13 @@ describe.each(platforms)('outcomes of deliveries on $name', (platform) => {
     return body.id;
   };
   /** The delivery, once it has this state. */
-  const delivery = async (id: string, subscription: string, state: string): Promise<ShownDelivery> => {
-    const { deliveries } = await client.message(id, areDeliveries(state, subscription));
+  const delivery = async (
+    id: string,
+    subscription: string,
+    state: string,
+    deadlineMs = 15_000,
+  ): Promise<ShownDelivery> => {
+    const { deliveries } = await client.message(id, areDeliveries(state, subscription), deadlineMs);
     const [found] = deliveries;
     if (!found) throw new Error('No delivery.');
     return found;
@@ -60,7 +67,7 @@ describe.each(platforms)('outcomes of deliveries on $name', (platform) => {
   it('an answer of 503 is tried again when the schedule says so, under the same id', async () => {
     receiver.script('/flaky', [{ status: 503, body: 'try later' }]);
     const id = await publishTo('flaky');
-    const done = await delivery(id, 'flaky', 'DONE');
+    const done = await delivery(id, 'flaky', 'DONE', promptMs);
     expect(done.attempts).toMatchObject([
       { attempt: 1, status: 503, outcome: 'RETRY', error: 'HTTP 503: try later' },
       { attempt: 2, status: 200, outcome: 'DONE', error: null },
@@ -86,7 +93,7 @@ describe.each(platforms)('outcomes of deliveries on $name', (platform) => {
   it('a schedule that is over leaves the delivery dead, with every attempt', async () => {
     receiver.script('/broken', [{ status: 500 }, { status: 502 }, { status: 504 }]);
     const id = await publishTo('broken');
-    const dead = await delivery(id, 'broken', 'DEAD');
+    const dead = await delivery(id, 'broken', 'DEAD', promptMs);
     expect(dead.attempts.map(({ status, outcome }) => [status, outcome])).toEqual([
       [500, 'RETRY'],
       [502, 'RETRY'],
