@@ -33,6 +33,8 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
   let underWay = 0;
   let isStopped = false;
   let isTurning = false;
+  /** Something fell due while a claim was under way, perhaps after the claim had looked. */
+  let isMissed = false;
   let wakeAtMs = Number.POSITIVE_INFINITY;
   let cancelWake = (): void => undefined;
   let whenIdle: (() => void) | undefined;
@@ -56,11 +58,13 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
 
   const turn = async (): Promise<void> => {
     wakeAtMs = Number.POSITIVE_INFINITY;
+    if (isTurning) isMissed = true;
     if (isTurning || isStopped) return;
     isTurning = true;
+    isMissed = false;
     const afterMs = await claim().catch(() => parts.idleMs);
     isTurning = false;
-    wake(afterMs);
+    wake(isMissed ? 0 : afterMs);
   };
 
   /** @returns after how long to look again */

@@ -15,6 +15,7 @@ function open(options: { capacity?: number; isReady?: () => boolean } = {}) {
   let pending: { readonly id: string; readonly dueMs: number }[] = [];
   let failures = 0;
   let held: Promise<void> = Promise.resolve();
+  let answered: Promise<void> = Promise.resolve();
   const store = {
     async claim(asked: ClaimOptions): Promise<readonly DueEntry[]> {
       claims.push(asked);
@@ -33,6 +34,7 @@ function open(options: { capacity?: number; isReady?: () => boolean } = {}) {
     },
     async nextDueInMs(): Promise<number | undefined> {
       const next = pending.map(({ dueMs }) => dueMs - clock.nowMs()).toSorted((a, b) => a - b)[0];
+      await answered;
       return next;
     },
   } as unknown as Store;
@@ -43,7 +45,7 @@ function open(options: { capacity?: number; isReady?: () => boolean } = {}) {
     clock,
     telemetry: createTelemetry(),
     capacity: options.capacity ?? 4,
-    leaseMs: 60_000,
+    leaseMs: () => 60_000,
     idleMs,
     isReady: options.isReady ?? (() => true),
     async handle(entries) {
@@ -56,7 +58,14 @@ function open(options: { capacity?: number; isReady?: () => boolean } = {}) {
     held = gate.promise;
     return gate.resolve;
   };
+  /** The database answers late: what was written meanwhile is not in its answer. */
+  const delayAnswers = (): (() => void) => {
+    const gate = Promise.withResolvers<void>();
+    answered = gate.promise;
+    return gate.resolve;
+  };
   return {
+    delayAnswers,
     clock,
     claims,
     handled,
@@ -91,6 +100,19 @@ describe('the clock of due work', () => {
     await clock.move(300);
     expect(handled).toEqual(['by somebody else', 'by this host']);
     expect(claims.length - before).toBeLessThanOrEqual(3);
+  });
+
+  it('misses nothing that falls due while the database is slow to answer', async () => {
+    const { clock, handled, write, loop, delayAnswers } = open();
+    const answer = delayAnswers();
+    await clock.move(0);
+    write('meanwhile', 100);
+    loop.nudge(100);
+    await clock.move(1_000);
+    answer();
+    await new Promise(setImmediate);
+    await clock.move(0);
+    expect(handled).toEqual(['meanwhile']);
   });
 
   it('claims no more than it can handle, and goes on when there is room', async () => {
