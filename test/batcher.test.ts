@@ -59,7 +59,7 @@ describe('a batcher', () => {
 
   it('keeps no more under way than it may', async () => {
     const { runs, batcher } = open({ maxItems: 1, maxUnderWay: 2 });
-    for (const item of [1, 2, 3]) void batcher.add([item]);
+    for (const item of [1, 2, 3, 4]) void batcher.add([item]);
     await turn();
     expect(runs.map(({ items }) => items)).toEqual([[1], [2]]);
     runs[1]?.finish();

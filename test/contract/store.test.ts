@@ -173,6 +173,17 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     expect(await store.nextDueInMs('lonely', ['send', 'redeliver'])).toBeUndefined();
   });
 
+  it('never gives one entry to two who claim at once', async () => {
+    const entries = 100;
+    const commit = () => store.commit([offerOf()], { set: 'crowded', resendAfterMs: 0 });
+    await Promise.all(Array.from({ length: entries }, commit));
+    const claim = () => store.claim({ set: 'crowded', kind: 'send', limit: entries, leaseMs: 60_000 });
+    const claims = await Promise.all(Array.from({ length: 8 }, claim));
+    const claimed = claims.flat().map(({ entry }) => entry);
+    expect(claimed).toHaveLength(entries);
+    expect(new Set(claimed).size).toBe(entries);
+  });
+
   it('records outcomes in bulk, with their attempts and the next try', async () => {
     const offers = [offerOf(), offerOf()];
     await store.commit(offers, commitOptions);
