@@ -44,7 +44,11 @@ describe('a lane', () => {
     expect(slices.map(({ attempts }) => attempts)).toEqual([[1], [2], [3]]);
     slices[0]?.finish();
     slices[2]?.finish();
-    expect((await Promise.all(answers)).map(({ durationMs }) => durationMs)).toEqual([1, 2, 3]);
+    expect(await Promise.all(answers)).toMatchObject([
+      { durationMs: 1 },
+      { durationMs: 2 },
+      { durationMs: 3 },
+    ]);
     expect(lane.load).toBe(0);
   });
 
@@ -69,6 +73,24 @@ describe('a lane', () => {
     slices[0]?.finish();
     await turn();
     expect(slices).toHaveLength(3);
+  });
+
+  it('does not begin what is not wanted any more when a slot is free', async () => {
+    const { courier, slices } = openCourier(1);
+    const lane = createLane(courier, () => 1);
+    let isWanted = true;
+    void lane.carry(dispatch(1));
+    const late = lane.carry(dispatch(2), () => isWanted);
+    const next = lane.carry(dispatch(3));
+    await turn();
+    isWanted = false;
+    slices[0]?.finish();
+    expect(await late).toBe('not-begun');
+    await turn();
+    slices[1]?.finish();
+    expect(await next).toMatchObject({ verdict: 'done' });
+    expect(slices.map(({ attempts }) => attempts)).toEqual([[1], [3]]);
+    expect(lane.load).toBe(0);
   });
 
   it('rejects the slice of a courier that fails, and goes on', async () => {
