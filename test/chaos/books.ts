@@ -21,6 +21,8 @@ export interface Books {
   readonly linesOfNobody: number;
   readonly lostReceipts: number;
   readonly doubledReceipts: number;
+  /** Failed attempts, by what went wrong. */
+  readonly failures: Readonly<Record<string, number>>;
   /** Skus whose stock is not the sum of what was accepted. */
   readonly wrongStock: readonly string[];
 }
@@ -43,6 +45,9 @@ export async function readBooks({ deployment, accepted, receipts }: BooksParts):
     `SELECT message_id::text AS id, subscription || ' ' || state AS name FROM delivery`,
   );
   const agenda = await rows('SELECT kind AS name FROM agenda');
+  const failures = await rows(
+    `SELECT subscription || ' ' || left(error, 120) AS name FROM attempt WHERE outcome <> 'DONE'`,
+  );
   const lines = new Map(
     (await consumers('SELECT message_id AS id, count(*)::int AS n FROM demo_order_line GROUP BY 1')).map(
       (row): [string, number] => [String(row['id']), Number(row['n'])],
@@ -57,6 +62,7 @@ export async function readBooks({ deployment, accepted, receipts }: BooksParts):
     messageStates: tally(messages),
     deliveryStates: tally(deliveries),
     agenda: tally(agenda),
+    failures: tally(failures),
     acceptedAndLost: [...ids.keys()].filter((id) => !lines.has(id)),
     doubledLines: [...lines.values()].filter((amount) => amount > 1).length,
     linesOfNobody: [...lines.keys()].filter((id) => !ids.has(id)).length,

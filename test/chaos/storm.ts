@@ -17,14 +17,20 @@ export interface Scene {
 }
 
 /** The disaster comes when so many of the orders are accepted. */
-const acceptedBefore = 1_500;
+const acceptedBefore = 1_000;
 const totalOrders = 5_000;
-const concurrency = 48;
+const concurrency = 32;
 /** Quick retries, and enough of them for an outage of half a minute. */
 const retryDelaysMs = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000];
-const settleDeadlineMs = 100_000;
-/** Times of a deployment that should repair itself within a test. */
-const quick = { SETWAY_CONFIRM_TIMEOUT_SECONDS: '2', SETWAY_RESEND_AFTER_SECONDS: '4' };
+const settleDeadlineMs = 120_000;
+const webhookTimeoutMs = 5_000;
+/** Times of a deployment that should repair itself within a test, and patience where a busy machine needs it. */
+const times = {
+  SETWAY_CONFIRM_TIMEOUT_SECONDS: '2',
+  SETWAY_RESEND_AFTER_SECONDS: '4',
+  SETWAY_ACCEPT_TIMEOUT_MS: '4000',
+  SETWAY_ACCEPT_DEADLINE_MS: '6000',
+};
 
 /**
  * @param receiptsBy `function`: the demo's own, inside the host; `receiver`: a consumer outside, which survives the host
@@ -37,6 +43,7 @@ export async function setScene(stack: Stack, receiptsBy: 'function' | 'receiver'
     subscriptions: (seed.subscriptions ?? []).map((subscription) => ({
       ...subscription,
       retryDelaysMs,
+      timeoutMs: webhookTimeoutMs,
       ...(receiptsBy === 'receiver' && subscription.name === 'receipt' ? { endpoint } : {}),
     })),
   });
@@ -55,7 +62,7 @@ export async function setScene(stack: Stack, receiptsBy: 'function' | 'receiver'
   }
   return {
     deployment,
-    settings: { ...deployment.settings, ...quick },
+    settings: { ...deployment.settings, ...times },
     receipts: receiver ? async () => receiver.effects : receiptsInDatabase(deployment),
     stop: async () => receiver?.stop(),
   };
