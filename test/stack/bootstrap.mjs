@@ -39,19 +39,19 @@ function readLock(file) {
 }
 
 function install(reason) {
-  console.log(`dependencies: ${reason}; running npm ci`);
+  console.error(`dependencies: ${reason}; running npm ci`);
   const begin = Date.now();
   const npm = process.env.npm_execpath;
   const [command, args] = npm?.endsWith('.js') ? [process.execPath, [npm]] : ['npm', []];
   const shell = process.platform === 'win32';
   const { status, error } = spawnSync(command, [...args, 'ci', '--loglevel=error'], {
     cwd: repoDir,
-    stdio: 'inherit',
+    stdio: ['inherit', 2, 2], // standard output belongs to the program: it may be read by another one
     shell,
   });
   if (status !== 0)
     fail(`npm ci failed${error ? `: ${error.message}` : ''}. Run it by hand in ${repoDir} to see why.`);
-  console.log(`dependencies: installed in ${((Date.now() - begin) / 1000).toFixed(0)} s`);
+  console.error(`dependencies: installed in ${((Date.now() - begin) / 1000).toFixed(0)} s`);
 }
 
 function findNode() {
