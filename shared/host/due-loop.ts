@@ -29,6 +29,9 @@ export interface DueLoop {
   stop(): Promise<void>;
 }
 
+/** A database that failed may be back soon, and then much is due. */
+const failedMs = 1_000;
+
 export function startDueLoop(parts: DueLoopParts): DueLoop {
   let underWay = 0;
   let isStopped = false;
@@ -62,7 +65,7 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
     if (isTurning || isStopped) return;
     isTurning = true;
     isMissed = false;
-    const afterMs = await claim().catch(() => parts.idleMs);
+    const afterMs = await claim().catch(() => failedMs);
     isTurning = false;
     wake(isMissed ? 0 : afterMs);
   };

@@ -10,7 +10,8 @@ import type { Commit, CommitOptions, Settlement, StoredMessage } from './store.t
 /**
  * Group commit: one statement stores any number of offers, their bodies, their idempotency keys and one agenda entry
  * that covers them all. One JSON parameter beats a dozen arrays: it is built natively and parsed once. It only inserts,
- * so its plan need not change with the tables (functions/node/statement-names.ts).
+ * so its plan need not change with the tables (functions/node/statement-names.ts). Rows go in by their keys, so that
+ * groups which repeat each other wait for each other and do not deadlock.
  */
 export async function commitOffers(
   sql: Sql,
@@ -26,12 +27,14 @@ export async function commitOffers(
     ), claimed AS (
       INSERT INTO idempotency (owner, key_hash, fingerprint, message_id)
       SELECT owner, key_hash, fingerprint, id FROM offered WHERE key_hash IS NOT NULL
+      ORDER BY owner, key_hash
       ON CONFLICT (owner, key_hash) DO NOTHING
       RETURNING message_id
     ), stored AS (
       INSERT INTO message (id, owner, topic, tag, key, set_id, reason, distance_km, size, accepted_at)
       SELECT id, owner, topic, tag, key, ${options.set}, reason, km, size, to_timestamp(accepted / 1000)
       FROM offered WHERE key_hash IS NULL OR id IN (SELECT message_id FROM claimed)
+      ORDER BY id
       ON CONFLICT (id) DO NOTHING
       RETURNING id
     ), bodies AS (

@@ -135,6 +135,15 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     ]);
   });
 
+  it('commits groups that repeat each other in another order, without a deadlock', async () => {
+    const keyed = (index: number) => ({ keyHash: String(index).padStart(64, 'c'), fingerprint: 'one' });
+    const offers = Array.from({ length: 300 }, (_, index) => offerOf({}, keyed(index)));
+    const groups = Array.from({ length: 8 }, (_, turn) => (turn % 2 === 0 ? offers : offers.toReversed()));
+    const commits = await Promise.all(groups.map((group) => store.commit(group, commitOptions)));
+    const fresh = commits.flatMap(({ receipts }) => receipts).filter(({ duplicate }) => !duplicate);
+    expect(fresh).toHaveLength(offers.length);
+  });
+
   it('settles by the lease only, and never takes a state back', async () => {
     const [a, b, c, d] = [offerOf(), offerOf(), offerOf(), offerOf()];
     const { lease = never() } = await store.commit([a, b, c, d], { ...commitOptions, resendAfterMs: 0 });
