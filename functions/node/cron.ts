@@ -3,6 +3,9 @@ import { runJob, type JobParts, type JobReport } from '../../scheduled/run-job.t
 import { schedule } from '../../scheduled/schedule.ts';
 import { systemClock } from '../../shared/clock.ts';
 
+/** Soon, because a process that is restarted every day would never come to what is done once a day. */
+const firstTurnMs = 10_000;
+
 export interface Cron {
   /** Begins no more runs; resolves when those under way have ended. */
   stop(): Promise<void>;
@@ -23,10 +26,10 @@ export function startCron(parts: JobParts, report: (report: JobReport) => void):
       const run = turn().finally(() => underWay.delete(run));
       underWay.add(run);
     };
-    const wait = (): void => {
-      if (!isStopped) cancel = systemClock.after(everyMs, begin);
+    const wait = (afterMs = everyMs): void => {
+      if (!isStopped) cancel = systemClock.after(afterMs, begin);
     };
-    wait();
+    wait(firstTurnMs);
     return () => cancel();
   });
   return {

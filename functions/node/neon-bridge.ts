@@ -139,18 +139,17 @@ async function answerQuery(
   }
 }
 
+/**
+ * Two round trips for any number of statements: BEGIN, then everything else at once. BEGIN is awaited, because whatever
+ * followed a BEGIN that failed would stand alone. After a fault Postgres refuses the rest and takes COMMIT for a rollback.
+ */
 async function transaction(client: pg.PoolClient, statements: readonly Statement[], begin: string) {
   await client.query(begin);
-  try {
-    const results = [];
-    for (const statement of statements) results.push(await run(client, statement));
-    await client.query('COMMIT');
-    return { results };
-  } catch (error) {
-    // A rollback can only fail because the connection is gone, and then Postgres rolls back by itself.
-    if (isStatementFault(error)) await client.query('ROLLBACK');
-    throw error;
-  }
+  const answers = statements.map((statement) => run(client, statement));
+  const [committed, ...results] = await Promise.allSettled([client.query('COMMIT'), ...answers]);
+  const fault = [...results, committed].find((result) => result.status === 'rejected');
+  if (fault) throw fault.reason;
+  return { results: results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])) };
 }
 
 /** Under a name, if the statement has one. Never inside a transaction, which a refused name would abort. */
@@ -278,6 +277,7 @@ function databaseFor(databases: Databases, settings: Settings, headers: Headers)
     max: settings.maxConnections,
     connectionTimeoutMillis: settings.connectTimeoutMs,
     keepAlive: true,
+    pipeline: true,
   });
   pool.on('error', settings.onIdleError);
   // A connection that breaks while lent out rejects its query and also emits; unheard, that would end the process.
