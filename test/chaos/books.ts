@@ -106,7 +106,7 @@ export async function settledBooks(parts: BooksParts, deadlineMs: number): Promi
     if (performance.now() > endMs) {
       const { acceptedAndLost, ...books } = await readBooks(parts);
       const told = JSON.stringify({ open, acceptedAndLost: acceptedAndLost.slice(0, 5), ...books });
-      throw new Error(`Not settled after ${deadlineMs} ms: ${told}`);
+      throw new Error(`Not settled in time: ${told}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
   }

@@ -26,7 +26,7 @@ afterAll(async () => {
   await stack.stop();
 });
 
-const testTimeoutMs = 240_000;
+const testTimeoutMs = 300_000;
 
 describe('in the middle of 5,000 accepted messages', () => {
   test(

@@ -33,7 +33,7 @@ async function survive(receiptsBy: 'function' | 'receiver', strike: Storm['strik
   return weather(scene, { url: host.url, strike });
 }
 
-const testTimeoutMs = 240_000;
+const testTimeoutMs = 300_000;
 
 describe('in the middle of 5,000 accepted messages', () => {
   test(
