@@ -1,8 +1,8 @@
 /**
  * Names under which Postgres keeps a statement parsed and planned, per connection ("Prepared statements",
  * https://www.postgresql.org/docs/current/sql-prepare.html). Only for texts that ask for it with `/* keep the plan *\/`:
- * statements that choose no way through a table, so that a plan stays as good when tables grow. A group commit spends
- * a third of its time in Postgres on planning, and that plan never changes.
+ * statements that choose no way through a table, so that a plan stays as good when tables grow. A group commit is one:
+ * it only inserts.
  *
  * A name may stop working without any harm: a migration changed what the statement returns, or a pooler hands out
  * another server connection that never heard of it. Both are refused before anything is executed, so the statement runs

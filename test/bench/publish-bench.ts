@@ -194,9 +194,10 @@ async function takeTurns(
       };
       const { result, ...usage } = await withUsage(server, () => generateLoad(plan));
       results[index]?.push({ report: result, ...usage });
-      report(
-        `${name}: ${Math.round(result.answers / result.seconds)} requests/s (${round + 1} of ${rounds})`,
-      );
+      const refused = Object.values(result.refusals).reduce((sum, each) => sum + each, 0);
+      const rate = Math.round(result.answers / result.seconds);
+      const without = refused === 0 ? '' : `, without ${refused} refused ones`;
+      report(`${name}: ${rate} requests/s${without} (${round + 1} of ${rounds})`);
       await clean();
     }
   }
