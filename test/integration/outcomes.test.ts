@@ -6,6 +6,7 @@ import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
 import { addListeners } from '../stack/listeners.ts';
 import { platforms, type RunningPlatform } from '../stack/platform.ts';
 import { query } from '../stack/query.ts';
+import { countConsumers } from '../stack/queue.ts';
 import { until } from '../stack/until.ts';
 import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
 
@@ -142,21 +143,11 @@ describe.each(platforms)('outcomes of deliveries on $name', (platform) => {
     expect(await stopped('frankfurt')).toEqual([{ subscription: 'gone', reason: 'HTTP 410' }]);
     expect(await stopped('hangzhou')).toEqual([]);
     // The consumer is gone from the queue, so what follows waits there.
-    await until(10_000, async () => (await consumersOf('setway.sub.gone')) === 0);
+    const vhost = deployment.brokerUrls['frankfurt'] ?? '';
+    await until(10_000, async () => (await countConsumers(vhost, 'setway.sub.gone')) === 0);
     await publishTo('gone');
     const elsewhere = await client.publish({ topic: 'events', tag: 'gone', body: 1 }, at(cities.shanghai));
     await client.message(elsewhere.body.id, areDeliveries('DONE', 'gone'));
     expect(receiver.calls.filter(({ path }) => path === '/gone')).toHaveLength(2);
   });
-
-  async function consumersOf(queue: string): Promise<number> {
-    const { managementUrl } = useStack();
-    const { username, password, origin } = new URL(managementUrl);
-    const vhost = encodeURIComponent(`${deployment.prefix}_frankfurt`);
-    const answer = await fetch(`${origin}/api/consumers/${vhost}`, {
-      headers: { authorization: `Basic ${btoa(`${username}:${password}`)}` },
-    });
-    const consumers = (await answer.json()) as readonly { readonly queue: { readonly name: string } }[];
-    return consumers.filter((consumer) => consumer.queue.name === queue).length;
-  }
 });
