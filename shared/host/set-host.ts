@@ -147,7 +147,8 @@ export function openSetHost(parts: SetHostParts): SetHost {
       await ready(budget.maxMs);
       const from = consumptions.taken;
       await consumptions.reconcile(view.active());
-      await until(clock, budget.maxMs, () => consumptions.taken - from >= budget.maxItems);
+      const isDry = dryness(clock, () => (deliverer.load > 0 ? 'busy' : consumptions.taken));
+      await until(clock, budget.maxMs, () => consumptions.taken - from >= budget.maxItems || isDry());
       await consumptions.stop(timing.stopGraceMs);
       return consumptions.taken - from;
     },
@@ -186,6 +187,21 @@ const firstConnectionMs = 4_000;
 
 /** So long `fast` messages wait for a host that was just opened: less than an edge waits for a SET. */
 const openingMs = 800;
+
+/** A shift that found nothing for so long ends: the queues are empty. */
+const dryMs = 2_000;
+
+/** @returns whether `work` has been the same, and not busy, for a while */
+function dryness(clock: Clock, work: () => number | 'busy'): () => boolean {
+  let seen = work();
+  let sinceMs = clock.nowMs();
+  return () => {
+    const now = work();
+    if (now === 'busy' || now !== seen) sinceMs = clock.nowMs();
+    seen = now;
+    return clock.nowMs() - sinceMs > dryMs;
+  };
+}
 
 /** A short-lived host looks this often whether it may go on. */
 const tickMs = 25;

@@ -7,7 +7,8 @@
  *              that whatever it stored is met again instead of stored twice
  *            → `in-flight` (409), `mismatch` (422), `answered`: the first answer
  *   finish   keeps the answer for the retention
- *   abandon  nothing was stored for sure: the key is free again
+ *   release  the attempt failed: the next one resumes at once, under the same id, because a SET that did not answer may
+ *            have stored it
  */
 import type { MessageId } from '../identifier.ts';
 
@@ -37,5 +38,5 @@ export interface PublishLedger {
     claim: PublishClaim,
     kept: { readonly answer: string; readonly ttlMs: number },
   ): Promise<void>;
-  abandon(key: string, claim: PublishClaim): Promise<void>;
+  release(key: string, claim: PublishClaim): Promise<void>;
 }

@@ -5,13 +5,11 @@
  *   leased_until           Unix ms by Redis' clock: before it an attempt is under way
  *   first                  the attempt that began: a repeated `reserve` of it is still `reserved`
  *   holder                 the attempt that holds the lease: a repeated `reserve` recognises itself
- *   resumed                present once a second attempt went on: from then on nobody can know that nothing was stored
  *   answer                 the first answer, kept for its retention
  *
- * A pending entry outlives its lease, so that a retry goes on under the id it may already be stored under. `abandon`
- * therefore forgets the key only if no other attempt ever went on; else it just ends the lease, and the next attempt
- * resumes at once. `finish` never replaces an answer, nor an entry with another id (Redis lost this one meanwhile and
- * another attempt began).
+ * A pending entry outlives its lease, so that a retry goes on under the id it may already be stored under; `release` ends
+ * the lease, so that it may go on at once. `finish` never replaces an answer, nor an entry with another id (Redis lost
+ * this one meanwhile and another attempt began).
  */
 import type { MessageId } from '../identifier.ts';
 import type { LedgerEntry, PublishLedger } from './publish-ledger.ts';
@@ -42,7 +40,6 @@ if kept[7] == ARGV[6] then
   hold()
   return {'reserved'}
 end
-redis.call('HSET', KEYS[1], 'resumed', 1)
 hold()
 return {'resumed', kept[3], kept[4]}
 `;
@@ -58,11 +55,10 @@ return 1
 `;
 
 /** ARGV: fingerprint, id. */
-const abandonScript = `
-local kept = redis.call('HMGET', KEYS[1], 'fingerprint', 'id', 'answer', 'resumed')
+const releaseScript = `
+local kept = redis.call('HMGET', KEYS[1], 'fingerprint', 'id', 'answer')
 if kept[1] ~= ARGV[1] or kept[2] ~= ARGV[2] or kept[3] then return 0 end
-if kept[4] then return redis.call('HSET', KEYS[1], 'leased_until', 0) end
-return redis.call('DEL', KEYS[1])
+return redis.call('HSET', KEYS[1], 'leased_until', 0)
 `;
 
 type Reply =
@@ -89,8 +85,8 @@ export function createRedisPublishLedger(
     finish: async (key, { fingerprint, id, set }, { answer, ttlMs }) => {
       await redis.run(finishScript, [redisKey(key)], [fingerprint, id, set, answer, ttlMs]);
     },
-    abandon: async (key, { fingerprint, id }) => {
-      await redis.run(abandonScript, [redisKey(key)], [fingerprint, id]);
+    release: async (key, { fingerprint, id }) => {
+      await redis.run(releaseScript, [redisKey(key)], [fingerprint, id]);
     },
   };
 }

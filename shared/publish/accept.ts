@@ -257,10 +257,17 @@ async function publishOnce(parts: AcceptParts, { unoffered, candidates }: Once):
   if (known) return known;
   const first = entry.outcome === 'resumed' ? entry : claim;
   const offered = { ...unoffered, message: { ...message, id: first.id } };
-  const published = await offerInTurn(parts, startingAt(candidates, first.set), offered);
+  const held = { ...claim, id: first.id, set: first.set };
+  const published = await offerInTurn(parts, startingAt(candidates, first.set), offered).catch(
+    async (error: unknown) => {
+      // Losing this is safe as well: the lease ends by itself a little later.
+      await parts.ledger.release(keyHash, held).catch(() => undefined);
+      throw error;
+    },
+  );
   const kept = { answer: JSON.stringify(published), ttlMs: parts.idempotencyTtlMs };
   // Losing the note is safe: the next request with this key resumes under the same id and meets the stored row.
-  await parts.ledger.finish(keyHash, { ...claim, id: first.id, set: first.set }, kept).catch(() => undefined);
+  await parts.ledger.finish(keyHash, held, kept).catch(() => undefined);
   return published;
 }
 

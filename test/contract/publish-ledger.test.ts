@@ -125,43 +125,47 @@ describe.each(Object.entries(ledgers))('the publish ledger: %s', (_name, create)
     expect((await ledger.reserve(key, newClaim(), leaseMs)).outcome).toBe('answered');
   });
 
-  it('frees an abandoned key, also for another request', async () => {
+  it('lets the next attempt go on at once when one is released, under the first id', async () => {
     const key = newKey();
     const claim = newClaim();
     await ledger.reserve(key, claim, leaseMs);
-    await ledger.abandon(key, claim);
+    await ledger.release(key, claim);
     expect(await ledger.reserve(key, newClaim({ fingerprint: 'f2' }), leaseMs)).toEqual({
-      outcome: 'reserved',
+      outcome: 'mismatch',
+    });
+    expect(await ledger.reserve(key, newClaim(), leaseMs)).toMatchObject({
+      outcome: 'resumed',
+      id: claim.id,
     });
   });
 
-  it('never forgets the id once a second attempt went on, whoever abandons', async () => {
+  it('never forgets the id once a second attempt went on, whoever releases', async () => {
     const key = newKey();
     const first = newClaim();
     await ledger.reserve(key, first, shortLeaseMs);
     await resume(key, newClaim());
-    await ledger.abandon(key, first);
+    await ledger.release(key, first);
     expect(await ledger.reserve(key, newClaim(), leaseMs)).toMatchObject({
       outcome: 'resumed',
       id: first.id,
     });
   });
 
-  it('does not let a stranger finish or abandon', async () => {
+  it('does not let a stranger finish or release', async () => {
     const key = newKey();
     await ledger.reserve(key, newClaim(), leaseMs);
     const stranger = newClaim();
     await ledger.finish(key, stranger, kept);
-    await ledger.abandon(key, stranger);
+    await ledger.release(key, stranger);
     expect((await ledger.reserve(key, newClaim(), leaseMs)).outcome).toBe('in-flight');
   });
 
-  it('does not let abandon take back an answer', async () => {
+  it('does not let release take back an answer', async () => {
     const key = newKey();
     const claim = newClaim();
     await ledger.reserve(key, claim, leaseMs);
     await ledger.finish(key, claim, kept);
-    await ledger.abandon(key, claim);
+    await ledger.release(key, claim);
     expect((await ledger.reserve(key, newClaim(), leaseMs)).outcome).toBe('answered');
   });
 

@@ -26,7 +26,12 @@ interface Edge {
 }
 
 /** An edge with its own ledger; its links store whatever they are offered. */
-function openEdge(ledger: PublishLedger, clock: FakeClock, table = allUp): Edge {
+function openEdge(
+  ledger: PublishLedger,
+  clock: FakeClock,
+  table = allUp,
+  fault: () => Promise<void> = () => Promise.resolve(),
+): Edge {
   const offers: Offer[] = [];
   const publisher = createPublisher({
     catalog: {
@@ -42,11 +47,10 @@ function openEdge(ledger: PublishLedger, clock: FakeClock, table = allUp): Edge 
         }),
     },
     link: () => ({
-      accept: (offered) => {
+      accept: async (offered) => {
+        await fault();
         offers.push(...offered);
-        return Promise.resolve(
-          offered.map(({ message }) => ({ id: message.id, state: 'READY', duplicate: false })),
-        );
+        return offered.map(({ message }) => ({ id: message.id, state: 'READY', duplicate: false }));
       },
       find: () => Promise.resolve(undefined),
       status: () => Promise.reject(new Error('not asked')),
@@ -68,7 +72,7 @@ function openEdge(ledger: PublishLedger, clock: FakeClock, table = allUp): Edge 
 }
 
 function ledgerThat(reserve: () => Promise<LedgerEntry>): PublishLedger {
-  return { reserve, finish: () => Promise.resolve(), abandon: () => Promise.resolve() };
+  return { reserve, finish: () => Promise.resolve(), release: () => Promise.resolve() };
 }
 
 const present = ledgerThat(() => Promise.resolve({ outcome: 'reserved' }));
@@ -131,4 +135,17 @@ test('a copy of a request under way may ask again soon, not only after the lease
     kind: 'in-flight',
     extras: { retryAfterSeconds: 1 },
   });
+});
+
+test('a request that no SET took lets its retry go on at once', async () => {
+  const released: string[] = [];
+  const ledger: PublishLedger = {
+    ...present,
+    release: (_key, claim) => Promise.resolve(void released.push(claim.id)),
+  };
+  const edge = openEdge(ledger, new FakeClock(), allUp, () =>
+    Promise.reject(new Problem('database-unavailable', 'It is away.')),
+  );
+  await expect(publish(edge, 'order-1')).rejects.toMatchObject({ kind: 'set-unavailable' });
+  expect(released).toHaveLength(1);
 });
