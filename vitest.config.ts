@@ -6,6 +6,8 @@ export default defineConfig({
     environment: 'node',
     include: ['test/**/*.test.ts'],
     reporters: ['default', new CountsReporter()],
+    // What the servers print matters only where a test fails.
+    silent: 'passed-only',
     // RabbitMQ takes up to 10 s to come back after a kill.
     testTimeout: 30_000,
     hookTimeout: 90_000,
