@@ -11,7 +11,8 @@
  *            throws  → release → 500, the detail kept back; NonRetryable → 422, setway-non-retryable: 1
  *
  * A handler that returned has had its effect, so the answer is 200 even if the done marker could not be written: a 5xx
- * would ask for the effect again. What is left then is a copy that arrives after the lease; `once` closes that too.
+ * would ask for the effect again. The marker is tried again behind the answer for as long as the lease keeps copies
+ * away. What is left is a guard that stays away longer, and then a copy; `once` closes that too.
  */
 import { systemClock, type Clock } from '../clock.ts';
 import type { Guard, Reservation } from '../idempotency/guard.ts';
@@ -42,6 +43,8 @@ export interface WebhookOptions {
   /** Default 1 MiB. */
   readonly maxBodyBytes?: number;
   readonly clock?: Clock;
+  /** Keeps work alive beyond the answer where the platform would end it: Cloudflare's `waitUntil`. */
+  readonly inBackground?: (work: Promise<unknown>) => void;
   /** Told what no answer shows: why a handler failed, which done marker could not be written. For your log. */
   readonly onFault?: (fault: WebhookFault) => void;
 }
@@ -70,11 +73,14 @@ const defaults = {
   maxRunMs: 15 * 60 * 1000,
   maxBodyBytes: 1024 * 1024,
   clock: systemClock,
+  inBackground: (work) => void work,
   onFault: () => undefined,
 } satisfies Partial<WebhookOptions>;
 
 /** When the guard cannot be asked; long enough for a restart, short beside the retry schedule. */
 const guardGoneRetryMs = 5_000;
+/** How soon a done marker that could not be written is tried again. */
+const markerRetryMs = 500;
 
 /**
  * A `fetch`-style webhook: works as a Worker's `fetch`, in Hono, Next.js, Deno, Bun.
@@ -211,15 +217,36 @@ async function runHolding(settings: Guarded, handle: WebhookHandler, holding: Ho
   }
 }
 
-async function complete(settings: Guarded, { key, token, message }: Holding): Promise<void> {
-  const { guard, doneTtlMs: ttlMs, onFault } = settings;
+async function complete(settings: Guarded, holding: Holding): Promise<void> {
   try {
-    if (await guard.complete(key, token, { fingerprint: message.fingerprint, ttlMs })) return;
-    const error = new Problem('conflict', 'The lease was lost; another delivery holds the message.');
-    onFault({ during: 'complete', messageId: message.id, error });
+    await writeMarker(settings, holding);
   } catch (error) {
-    onFault({ during: 'complete', messageId: message.id, error });
+    settings.inBackground(completeLater(settings, holding, error));
   }
+}
+
+/** Until the lease is over; by then a copy may have run. Never rejects. */
+async function completeLater(settings: Guarded, holding: Holding, first: unknown): Promise<void> {
+  const { clock, leaseMs, onFault } = settings;
+  const endMs = clock.nowMs() + leaseMs;
+  let error = first;
+  while (clock.nowMs() < endMs) {
+    await new Promise<void>((resolve) => clock.after(markerRetryMs, resolve));
+    try {
+      return await writeMarker(settings, holding);
+    } catch (again) {
+      error = again;
+    }
+  }
+  onFault({ during: 'complete', messageId: holding.message.id, error });
+}
+
+/** @throws Problem when the guard cannot be asked */
+async function writeMarker(settings: Guarded, { key, token, message }: Holding): Promise<void> {
+  const { guard, doneTtlMs: ttlMs, onFault } = settings;
+  if (await guard.complete(key, token, { fingerprint: message.fingerprint, ttlMs })) return;
+  const error = new Problem('conflict', 'The lease was lost; another delivery holds the message.');
+  onFault({ during: 'complete', messageId: message.id, error });
 }
 
 /** If it fails, the lease runs out by itself. */

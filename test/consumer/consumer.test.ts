@@ -240,11 +240,34 @@ describe('failing', () => {
     expect(faults).toMatchObject([{ during: 'reserve', error: { kind: 'redis-unavailable' } }]);
   });
 
-  it('answers 200 when the effect is there and only the done marker is not', async () => {
+  it('answers 200 when the effect is there and only the done marker is not, and says so when it stays so', async () => {
     const half: Guard = { ...deadGuard, reserve: (...asked) => guard.reserve(...asked) };
-    const { answer, faults } = receiver({ guard: half });
+    const later: Promise<unknown>[] = [];
+    const inBackground = (work: Promise<unknown>): void => void later.push(work);
+    const { answer, faults } = receiver({ guard: half, leaseMs: 1_000, inBackground });
     expect((await answer(signedRequest({ id: newMessageId(), body }))).status).toBe(200);
-    expect(faults).toMatchObject([{ during: 'complete' }]);
+    expect(faults).toEqual([]);
+    await Promise.all(later);
+    expect(faults).toMatchObject([{ during: 'complete', error: { kind: 'redis-unavailable' } }]);
+  });
+
+  it('writes the done marker behind the answer when the guard was away for a moment', async () => {
+    let isAway = true;
+    const complete: Guard['complete'] = async (...asked) => {
+      const guardAtWork = isAway ? deadGuard : guard;
+      isAway = false;
+      return guardAtWork.complete(...asked);
+    };
+    const later: Promise<unknown>[] = [];
+    const inBackground = (work: Promise<unknown>): void => void later.push(work);
+    const { answer, seen, faults } = receiver({ guard: { ...guard, complete }, inBackground });
+    const id = newMessageId();
+    expect((await answer(signedRequest({ id, body }))).status).toBe(200);
+    await Promise.all(later);
+    const copy = await answer(signedRequest({ id, body }));
+    expect([copy.status, copy.headers.get('setway-duplicate')]).toEqual([200, '1']);
+    expect(seen).toHaveLength(1);
+    expect(faults).toEqual([]);
   });
 
   it('reports a handler that finished after somebody else took its message', async () => {
