@@ -74,14 +74,6 @@ export async function readBooks({ deployment, accepted, receipts }: BooksParts):
   };
 }
 
-/** The receipts of the demo's own consumer function, which it counts in the consumers' database. */
-export function receiptsInDatabase({ consumerDatabaseUrl }: Deployment): ReadReceipts {
-  return async () => {
-    const rows = await query(consumerDatabaseUrl, 'SELECT message_id, count FROM demo_receipt');
-    return new Map(rows.map((row) => [String(row['message_id']), Number(row['count'])]));
-  };
-}
-
 /** Deliveries of this deployment that are recorded as done, in all SETs. */
 export async function countDone(deployment: Deployment): Promise<number> {
   const rows = await askAll(deployment, `SELECT count(*)::int AS n FROM delivery WHERE state = 'DONE'`);

@@ -32,7 +32,7 @@ describe('in the middle of 5,000 accepted messages', () => {
   test(
     'a Node process is killed: its successor sends, delivers and records the rest',
     async () => {
-      scene = await setScene(stack, 'receiver');
+      scene = await setScene(stack);
       stops.push(() => scene.stop());
       const start = async (): Promise<NodeHost> => {
         const port = String(stack.ports.node);
@@ -61,7 +61,7 @@ describe('in the middle of 5,000 accepted messages', () => {
   test(
     'workerd is killed: its Durable Objects come back with the next request',
     async () => {
-      scene = await setScene(stack, 'receiver');
+      scene = await setScene(stack);
       stops.push(() => scene.stop());
       const start = async (): Promise<RunningWorker> => {
         const started = await startWorker({

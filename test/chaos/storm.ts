@@ -5,9 +5,9 @@ import { expect } from 'vitest';
 import type { SeedInput } from '../../shared/catalog/seed.ts';
 import { deploy, type Deployment } from '../stack/deployment.ts';
 import type { Stack } from '../stack/stack.ts';
-import { countDone, receiptsInDatabase, settledBooks, type Books, type ReadReceipts } from './books.ts';
+import { countDone, settledBooks, type Books, type ReadReceipts } from './books.ts';
 import { publishOrders, type Orders } from './orders.ts';
-import { startReceiver, type Receiver } from './receiver.ts';
+import { startReceiver } from './receiver.ts';
 
 export interface Scene {
   readonly deployment: Deployment;
@@ -25,6 +25,8 @@ const retryDelaysMs = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000];
 /** From the first order to the last effect. */
 const stormDeadlineMs = 240_000;
 const webhookTimeoutMs = 5_000;
+/** Four SETs, two subscriptions: more at once than the consumers' database has connections only wait for each other. */
+const webhookConcurrency = 8;
 /** Times of a deployment that should repair itself within a test, and patience where a busy machine needs it. */
 const times = {
   SETWAY_CONFIRM_TIMEOUT_SECONDS: '2',
@@ -33,10 +35,8 @@ const times = {
   SETWAY_ACCEPT_DEADLINE_MS: '6000',
 };
 
-/**
- * @param receiptsBy `function`: the demo's own, inside the host; `receiver`: a consumer outside, which survives the host
- */
-export async function setScene(stack: Stack, receiptsBy: 'function' | 'receiver'): Promise<Scene> {
+/** The receipts are a consumer outside, which survives whatever is killed. */
+export async function setScene(stack: Stack): Promise<Scene> {
   const port = stack.ports.webhooks;
   const endpoint = { url: `http://127.0.0.1:${port}/receipt` };
   const change = (seed: SeedInput): SeedInput => ({
@@ -45,27 +45,25 @@ export async function setScene(stack: Stack, receiptsBy: 'function' | 'receiver'
       ...subscription,
       retryDelaysMs,
       timeoutMs: webhookTimeoutMs,
-      ...(receiptsBy === 'receiver' && subscription.name === 'receipt' ? { endpoint } : {}),
+      concurrency: webhookConcurrency,
+      ...(subscription.name === 'receipt' ? { endpoint } : {}),
     })),
   });
   const prefix = `chaos${crypto.randomUUID().slice(0, 8)}`;
   const deployment = await deploy(stack.addresses, prefix, () => {}, change);
-  let receiver: Receiver | undefined;
-  if (receiptsBy === 'receiver') {
-    const receipt = deployment.seed.subscriptions?.find(({ name }) => name === 'receipt');
-    receiver = await startReceiver({
-      port,
-      secrets: receipt?.secrets ?? [],
-      subscription: 'receipt',
-      redisUrl: stack.redisUrl,
-      databaseUrl: deployment.consumerDatabaseUrl,
-    });
-  }
+  const receipt = deployment.seed.subscriptions?.find(({ name }) => name === 'receipt');
+  const receiver = await startReceiver({
+    port,
+    secrets: receipt?.secrets ?? [],
+    subscription: 'receipt',
+    redisUrl: stack.redisUrl,
+    databaseUrl: deployment.consumerDatabaseUrl,
+  });
   return {
     deployment,
     settings: { ...deployment.settings, ...times },
-    receipts: receiver ? async () => receiver.effects : receiptsInDatabase(deployment),
-    stop: async () => receiver?.stop(),
+    receipts: async () => receiver.effects,
+    stop: () => receiver.stop(),
   };
 }
 
