@@ -5,6 +5,7 @@ import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } fr
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
+import { listProcesses } from './process-tree.ts';
 import type { Log, Part } from './part.ts';
 import { ServerProcess } from './server-process.ts';
 
@@ -53,6 +54,7 @@ export function createPostgres({ binDir, dir, port, log }: PostgresPlace): Part 
     name: 'postgres',
     start: () => {
       initialise({ binDir, home, data, user, log });
+      removeStaleLock(data);
       return server.start(() => checkPostgres(postgresUrlAt(port)), 60_000);
     },
     stop: () => server.stop(),
@@ -60,6 +62,17 @@ export function createPostgres({ binDir, dir, port, log }: PostgresPlace): Part 
     pause: () => server.pause(),
     resume: () => server.resume(),
   };
+}
+
+/**
+ * A postmaster that was killed leaves its lock file, and Postgres respects it as long as the process can be signalled:
+ * also when it is dead and only waits to be reaped.
+ */
+function removeStaleLock(data: string): void {
+  const lock = path.join(data, 'postmaster.pid');
+  if (!existsSync(lock)) return;
+  const pid = Number.parseInt(readFileSync(lock, 'utf8'), 10);
+  if (!listProcesses().some((entry) => entry.pid === pid)) rmSync(lock);
 }
 
 /** The address of the maintenance database; trust on loopback, the password is there for drivers that insist. */
