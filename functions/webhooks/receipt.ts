@@ -3,8 +3,9 @@
  * counts how often it was "sent" and nothing here keeps it from being counted twice but the guard. So
  * `SELECT count(*) FROM demo_receipt WHERE count <> 1` must be 0.
  *
- * The one race a guard leaves: a crash after the effect and before the done marker. The lease then runs out and the
- * retry counts again; an effect that must not do so goes the way of `inventory.ts`.
+ * The races a guard leaves: a crash after the effect and before the done marker, and an effect whose outcome nobody
+ * heard (a statement that ran, and whose answer came too late). The retry then counts again; an effect that must not do
+ * so goes the way of `inventory.ts`.
  */
 import { webhookHandler } from '../../shared/consumer/consumer.ts';
 import type { Guard } from '../../shared/idempotency/guard.ts';
