@@ -119,10 +119,12 @@ export function openSetHost(parts: SetHostParts): SetHost {
 
   const opening = until(clock, openingMs, canSend);
 
-  const ready = async (maxMs: number): Promise<void> => {
+  const connect = async (maxMs: number): Promise<void> => {
     await until(clock, Math.min(firstConnectionMs, maxMs), () => broker.state !== 'disconnected');
     await view.refresh();
   };
+  // A broker that answers late, or never, must not hold up whoever waits here.
+  const ready = (maxMs: number): Promise<void> => within(clock, maxMs, connect(maxMs));
 
   return {
     async accept(offers, options) {

@@ -10,7 +10,7 @@ const units = ['hangzhou', 'frankfurt', 'virginia'] as const;
 
 describe.each(platforms)('on $name', (platform) => {
   let deployment: Deployment;
-  let server: RunningPlatform;
+  let server: RunningPlatform | undefined;
   let client: Client;
 
   beforeAll(async () => {
@@ -18,7 +18,7 @@ describe.each(platforms)('on $name', (platform) => {
     server = await platform.start(deployment);
     client = createClient(server.url, deployment);
   });
-  afterAll(() => server.stop());
+  afterAll(() => server?.stop());
 
   it('each SET stores, sends and delivers its own messages and no others', async () => {
     const order = { orderId: 'o', sku: 'tea', quantity: 1, city: 'x' };

@@ -131,6 +131,8 @@ describe.each(platforms)('faults on $name', (platform) => {
 
   it('a SET that stores but whose answer is lost, and the next one, together have one effect', async () => {
     const database = databases['hangzhou'];
+    // Leaves an open connection behind: a new one could not even say what it wants while the proxy is mute.
+    expect((await publish(cities.shanghai, {}, { prefer: 'wait=2' })).body.state).toBe('confirmed');
     database?.become('mute');
     const { status, body } = await publish(cities.shanghai);
     expect(status).toBe(202);
