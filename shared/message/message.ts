@@ -29,17 +29,10 @@ export interface Draft {
 }
 
 /** A draft with its identity: minted once per publish, the same through failover and every resend. */
-export interface Message {
+export interface Message extends Omit<Draft, 'route'> {
   readonly id: MessageId;
   /** Who published it: the owner of the API key. */
   readonly owner: string;
-  readonly topic: string;
-  readonly tag?: string;
-  readonly key?: string;
-  readonly mode: Mode;
-  readonly body: Uint8Array;
-  readonly contentType: string;
-  readonly headers: Readonly<Record<string, string>>;
   /** W3C trace context, as it came in. */
   readonly traceparent?: string;
   /** Unix milliseconds, by the edge's clock; for people, never to decide what is due. */
