@@ -18,6 +18,12 @@ import { Problem } from './problem.ts';
 
 declare const brand: unique symbol;
 export type MessageId = `msg_${string}` & { readonly [brand]: 'message' };
+/** A transaction of half messages: in the same database as its messages. */
+export type TransactionId = `txn_${string}` & { readonly [brand]: 'transaction' };
+/** A cron schedule: in the database that publishes its messages. */
+export type ScheduleId = `sch_${string}` & { readonly [brand]: 'schedule' };
+/** What any of them can be asked. */
+export type SetwayId = MessageId | TransactionId | ScheduleId;
 
 export interface Origin {
   /** Number of the SET the message was offered to first, 0–4095. */
@@ -53,6 +59,15 @@ function drawRandom(): Uint8Array {
  * @example mintMessageId({ setNumber: 1, shard: 0 }, Date.now())
  */
 export function mintMessageId(origin: Origin, nowMs: number, random: Uint8Array = drawRandom()): MessageId {
+  return `msg_${mint(origin, nowMs, random)}` as MessageId;
+}
+
+/** The transaction of a message that is the first of its unit: the same database, the same digits. */
+export function transactionOf(first: MessageId): TransactionId {
+  return `txn_${first.slice(4)}` as TransactionId;
+}
+
+function mint(origin: Origin, nowMs: number, random: Uint8Array): string {
   const bytes = new Uint8Array(16);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, Math.floor(nowMs / 2 ** 32));
@@ -60,34 +75,36 @@ export function mintMessageId(origin: Origin, nowMs: number, random: Uint8Array 
   view.setUint16(6, 0x7000 | (origin.setNumber & maxSetNumber));
   bytes[8] = 0x80 | (origin.shard & maxShard);
   bytes.set(random.subarray(0, randomBytes), 9);
-  return `msg_${encode(bytes)}` as MessageId;
+  return encode(bytes);
 }
 
 /** The id as a message id, or a 404: a malformed id names nothing. */
 export function parseMessageId(text: string): MessageId {
-  if (!/^msg_[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text)) {
-    throw new Problem(
-      'not-found',
-      'There is no message with this id. Ids look like msg_01h455vb4pex5vsknk084sn02q.',
-    );
-  }
-  return text as MessageId;
+  return parseId(text, 'msg', 'message') as MessageId;
 }
 
-/** Where a message was offered first. */
-export function originOf(id: MessageId): Origin {
+function parseId(text: string, prefix: string, named: string): string {
+  if (text.startsWith(`${prefix}_`) && /^[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text.slice(4))) return text;
+  throw new Problem(
+    'not-found',
+    `There is no ${named} with this id. Ids look like ${prefix}_01h455vb4pex5vsknk084sn02q.`,
+  );
+}
+
+/** Where a message was offered first; where a transaction or a schedule is kept, unless that failed over. */
+export function originOf(id: SetwayId): Origin {
   const bytes = decode(id.slice(4));
   return { setNumber: ((bytes[6] ?? 0) & 0x0f) * 256 + (bytes[7] ?? 0), shard: (bytes[8] ?? 0) & 0x3f };
 }
 
 /** When the id was made, in Unix milliseconds by the clock of the edge that made it. */
-export function mintedAtMs(id: MessageId): number {
+export function mintedAtMs(id: SetwayId): number {
   const view = new DataView(decode(id.slice(4)).buffer);
   return view.getUint16(0) * 2 ** 32 + view.getUint32(2);
 }
 
 /** The form databases keep: `0190a1b2-…`. */
-export function toUuid(id: MessageId): string {
+export function toUuid(id: SetwayId): string {
   const hex = Buffer.from(decode(id.slice(4))).toString('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

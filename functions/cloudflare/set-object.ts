@@ -11,9 +11,8 @@ import type { AgendaKind } from '../../shared/agenda/agenda.ts';
 import type { Courier, Dispatch } from '../../shared/delivery/courier.ts';
 import type { Budget } from '../../shared/host/due-work.ts';
 import type { SetHost } from '../../shared/host/set-host.ts';
-import type { MessageId } from '../../shared/identifier.ts';
 import { Problem, toProblemData, type ProblemData } from '../../shared/problem.ts';
-import type { AcceptOptions, MessageRecord, Offer, Receipt, SetStatus } from '../../shared/sets/set-link.ts';
+import { callLink, type SetLinkCall } from '../../shared/sets/set-link.ts';
 import { openHost } from '../assemble.ts';
 import { worldOf, type Env } from './world.ts';
 
@@ -28,16 +27,9 @@ const sliceSize = 6;
 export class SetObject extends DurableObject<Env> {
   #host: Promise<SetHost> | undefined;
 
-  accept(offers: readonly Offer[], options: AcceptOptions): Promise<Reply<readonly Receipt[]>> {
-    return this.#reply((host) => host.accept(offers, options));
-  }
-
-  find(id: MessageId): Promise<Reply<MessageRecord | undefined>> {
-    return this.#reply((host) => host.find(id));
-  }
-
-  status(): Promise<Reply<SetStatus>> {
-    return this.#reply((host) => host.status());
+  /** A call of the SET's link. */
+  call(name: SetLinkCall, args: readonly unknown[]): Promise<Reply<unknown>> {
+    return this.#reply((host) => callLink(host, name, args));
   }
 
   handleDue(kind: AgendaKind, budget: Budget): Promise<Reply<number>> {

@@ -1,7 +1,7 @@
 /** The link to a SET over Durable Object RPC. */
 import type { HostAtWork } from '../../scheduled/run-job.ts';
 import { fromProblemData, Problem } from '../../shared/problem.ts';
-import type { SetLink } from '../../shared/sets/set-link.ts';
+import { linkThrough, type SetLink } from '../../shared/sets/set-link.ts';
 import type { World } from '../assemble.ts';
 import { locationHintOf } from './location-hint.ts';
 import type { Reply, SetObject } from './set-object.ts';
@@ -15,9 +15,7 @@ export function linkTo(env: Env, world: World, set: string): SetLink & HostAtWor
     return hosts.getByName(set, { locationHint: locationHintOf(definition.place) });
   };
   return {
-    accept: async (offers, options) => answerOf((await stub()).accept(offers, options)),
-    find: async (id) => answerOf((await stub()).find(id)),
-    status: async () => answerOf((await stub()).status()),
+    ...linkThrough(async (call, args) => answerOf((await stub()).call(call, args))),
     handleDue: async (kind, budget) => answerOf((await stub()).handleDue(kind, budget)),
     shift: async () => answerOf((await stub()).shift()),
   };

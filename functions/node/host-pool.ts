@@ -3,7 +3,7 @@ import type { HostAtWork } from '../../scheduled/run-job.ts';
 import type { Courier } from '../../shared/delivery/courier.ts';
 import type { SetHost } from '../../shared/host/set-host.ts';
 import { Problem } from '../../shared/problem.ts';
-import type { SetLink } from '../../shared/sets/set-link.ts';
+import { callLink, linkThrough, type SetLink } from '../../shared/sets/set-link.ts';
 import { openHost, type World } from '../assemble.ts';
 
 export interface HostPool {
@@ -19,6 +19,7 @@ export interface HostPool {
 
 export function createHostPool(world: World, courier: Courier): HostPool {
   const hosts = new Map<string, Promise<SetHost>>();
+  const links = new Map<string, SetLink>();
   const kept = world.settings.SETWAY_HOSTED_SETS;
   const isKept = (set: string): boolean => kept.includes('*') || kept.includes(set);
 
@@ -52,11 +53,12 @@ export function createHostPool(world: World, courier: Courier): HostPool {
       // A broker that is away delays what is sent, not the start.
       await Promise.allSettled(opened.map((host) => host.ready(maxMs)));
     },
-    link: (set) => ({
-      accept: async (offers, options) => (await hostOf(set)).accept(offers, options),
-      find: async (id) => (await hostOf(set)).find(id),
-      status: async () => (await hostOf(set)).status(),
-    }),
+    link(set) {
+      const link =
+        links.get(set) ?? linkThrough(async (call, args) => callLink(await hostOf(set), call, args));
+      links.set(set, link);
+      return link;
+    },
     async visit(set, work) {
       if (isKept(set)) return work(await keep(set));
       const host = await openHost(world, set, courier);

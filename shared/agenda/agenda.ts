@@ -8,8 +8,11 @@
  */
 import type { MessageId } from '../identifier.ts';
 
-/** `send`: messages to publish until the broker confirms; `redeliver`: a delivery to try again. */
-export type AgendaKind = 'send' | 'redeliver';
+/**
+ * `send`: messages to publish until the broker confirms; `redeliver`: a delivery to try again; `release`: scheduled
+ * messages that fall due.
+ */
+export type AgendaKind = 'send' | 'redeliver' | 'release';
 
 /** A claimed entry. `entry` and `token` prove the claim; large integers as text. */
 export interface Lease {

@@ -1,112 +1,113 @@
 /**
- * The due work of a SET: how each kind of agenda entry is handled, by loops while a host lives, or in one go within a
- * budget when a cron function comes by.
+ * The due work of a SET: every kind of agenda entry with its way of handling, by loops while a host lives, or in one go
+ * within a budget when a cron function comes by.
  */
 import type { AgendaKind, DueEntry } from '../agenda/agenda.ts';
 import type { Clock } from '../clock.ts';
-import type { Deliverer } from '../delivery/deliver.ts';
-import { sendMessages, type SendParts } from '../publish/send.ts';
 import type { Store } from '../store/store.ts';
+import type { Telemetry } from '../telemetry.ts';
 import { startDueLoop, type DueLoop } from './due-loop.ts';
 
-export interface DueWorkParts extends SendParts {
+/** How entries of one kind are handled. */
+export interface DueHandler {
+  /** Entries under way at once. */
+  readonly capacity: number;
+  /** Longer than the handling can take. */
+  readonly leaseMs: () => number;
+  /** False while there is no use in claiming: the broker is away, say. */
+  readonly isReady: () => boolean;
+  /** Ends, or gives back, every entry; what it leaves falls due again when the lease ends. */
+  readonly handle: (store: Store, entries: readonly DueEntry[], leaseMs: number) => Promise<void>;
+}
+
+export interface DueWorkParts {
+  readonly set: string;
   readonly stores: readonly Store[];
   readonly clock: Clock;
-  readonly deliverer: Pick<Deliverer, 'redeliver'>;
-  /** The subscriptions are known: what is tried again now has somewhere to go. */
-  readonly canRedeliver: () => boolean;
-  readonly resendAfterMs: number;
-  /** How long the webhook call of a retry may take, with what it waits before. */
-  readonly redeliverLeaseMs: () => number;
+  readonly telemetry: Telemetry;
+  readonly handlers: Readonly<Record<AgendaKind, DueHandler>>;
 }
 
 /** How much a short-lived host may do. */
 export interface Budget {
   readonly maxMs: number;
   readonly maxItems: number;
+  /** `stay`: until the time is over, each entry at its time. `leave`: until nothing is due now. */
+  readonly whenDry?: 'leave' | 'stay';
 }
 
 export interface DueWork {
   /** Claims and handles entries of one kind until there are none or the budget is spent. Returns how many. */
   handle(kind: AgendaKind, budget: Budget): Promise<number>;
   startLoops(): void;
-  /** Something falls due after `afterMs`. */
-  nudge(afterMs: number): void;
+  /** Something of a kind, or of any, falls due after `afterMs`. */
+  nudge(afterMs: number, kind?: AgendaKind): void;
   stop(): Promise<void>;
 }
 
-const kinds: readonly AgendaKind[] = ['send', 'redeliver'];
-/** Entries under way at once; an entry of kind `send` holds up to 500 messages. */
-const capacities: Readonly<Record<AgendaKind, number>> = { send: 4, redeliver: 200 };
 /** Others write due work too (crons, other hosts): look at least this often. */
 const idleMs = 15_000;
-
-type Handle = (store: Store, entries: readonly DueEntry[], leaseMs: number) => Promise<void>;
+/** A host that stays looks this often for entries that others wrote. */
+const stayMs = 1_000;
 
 export function createDueWork(parts: DueWorkParts): DueWork {
-  let loops: readonly DueLoop[] = [];
-  const handles: Readonly<Record<AgendaKind, Handle>> = {
-    send: (store, entries) => resend(parts, store, entries),
-    redeliver: (store, entries, leaseMs) => parts.deliverer.redeliver(store, entries, leaseMs),
-  };
-  const leasesMs: Readonly<Record<AgendaKind, () => number>> = {
-    send: () => parts.confirmTimeoutMs + parts.resendAfterMs,
-    redeliver: parts.redeliverLeaseMs,
-  };
-  // While the broker is away its entries stay unclaimed: nothing could be done with them but to count a try.
-  const isReady = (kind: AgendaKind): boolean => (kind === 'send' ? parts.canSend() : parts.canRedeliver());
-  const loopOf = (store: Store, kind: AgendaKind): DueLoop =>
-    startDueLoop({
+  const kinds = Object.keys(parts.handlers) as AgendaKind[];
+  let loops: readonly { readonly kind: AgendaKind; readonly loop: DueLoop }[] = [];
+
+  const loopOf = (store: Store, kind: AgendaKind): DueLoop => {
+    const { handle, ...handler } = parts.handlers[kind];
+    return startDueLoop({
       ...parts,
+      ...handler,
       store,
       kind,
       idleMs,
-      capacity: capacities[kind],
-      leaseMs: leasesMs[kind],
-      isReady: () => isReady(kind),
-      handle: (entries, leaseMs) => handles[kind](store, entries, leaseMs),
+      handle: (entries, leaseMs) => handle(store, entries, leaseMs),
     });
+  };
+
+  /** What is due now in one database. Returns how many entries. */
+  const drain = async (store: Store, kind: AgendaKind, left: () => number): Promise<number> => {
+    const { capacity, handle, isReady, leaseMs } = parts.handlers[kind];
+    let handled = 0;
+    while (isReady() && left() - handled > 0) {
+      const claimMs = leaseMs();
+      const limit = Math.min(capacity, left() - handled);
+      const entries = await store.claim({ set: parts.set, kind, limit, leaseMs: claimMs });
+      if (entries.length === 0) break;
+      await handle(store, entries, claimMs);
+      handled += entries.length;
+    }
+    return handled;
+  };
+
+  /** How long until the next entry falls due in any database. */
+  const nextMs = async (kind: AgendaKind): Promise<number> => {
+    const nexts = await Promise.all(parts.stores.map((store) => store.nextDueInMs(parts.set, [kind])));
+    return Math.max(0, Math.min(stayMs, ...nexts.map((next) => next ?? stayMs)));
+  };
 
   return {
-    async handle(kind, { maxMs, maxItems }) {
+    async handle(kind, { maxMs, maxItems, whenDry = 'leave' }) {
       const endMs = parts.clock.nowMs() + maxMs;
+      const isOver = (): boolean => parts.clock.nowMs() >= endMs;
       let handled = 0;
-      for (const store of parts.stores) {
-        while (isReady(kind) && handled < maxItems && parts.clock.nowMs() < endMs) {
-          const limit = Math.min(capacities[kind], maxItems - handled);
-          const leaseMs = leasesMs[kind]();
-          const entries = await store.claim({ set: parts.set, kind, limit, leaseMs });
-          if (entries.length === 0) break;
-          await handles[kind](store, entries, leaseMs);
-          handled += entries.length;
-        }
+      for (;;) {
+        for (const store of parts.stores)
+          handled += await drain(store, kind, () => (isOver() ? 0 : maxItems - handled));
+        if (whenDry === 'leave' || isOver() || handled >= maxItems) return handled;
+        const waitMs = await nextMs(kind);
+        await new Promise<void>((resolve) => parts.clock.after(waitMs, resolve));
       }
-      return handled;
     },
     startLoops() {
-      loops = parts.stores.flatMap((store) => kinds.map((kind) => loopOf(store, kind)));
+      loops = parts.stores.flatMap((store) => kinds.map((kind) => ({ kind, loop: loopOf(store, kind) })));
     },
-    nudge(afterMs) {
-      for (const loop of loops) loop.nudge(afterMs);
+    nudge(afterMs, kind) {
+      for (const each of loops) if (kind === undefined || each.kind === kind) each.loop.nudge(afterMs);
     },
     async stop() {
-      await Promise.all(loops.map((loop) => loop.stop()));
+      await Promise.all(loops.map(({ loop }) => loop.stop()));
     },
   };
-}
-
-/** Sends again what is still READY; an entry whose messages have all ended is over. */
-async function resend(parts: SendParts, store: Store, entries: readonly DueEntry[]): Promise<void> {
-  const loaded = await store.load(entries.flatMap((entry) => entry.refs));
-  const ready = new Map(
-    loaded.filter(({ state }) => state === 'READY').map(({ message }) => [message.id, message]),
-  );
-  await Promise.all(
-    entries.map(async (entry) => {
-      const messages = entry.refs.flatMap((id) => ready.get(id) ?? []);
-      if (messages.length === 0) return store.finish([entry]);
-      await sendMessages(parts, store, { lease: entry, messages, attempts: entry.attempts });
-      return undefined;
-    }),
-  );
 }

@@ -18,6 +18,7 @@ import type { SetLink, SetStatus } from '../sets/set-link.ts';
 import type { Store } from '../store/store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { createConsumptions } from './consumptions.ts';
+import { createDueHandlers } from './due-handlers.ts';
 import { createDueWork, type Budget } from './due-work.ts';
 import { createHostView } from './host-view.ts';
 import type { Register } from './register.ts';
@@ -78,7 +79,10 @@ export function openSetHost(parts: SetHostParts): SetHost {
   const view = createHostView(parts);
   const canSend = (): boolean => broker.state === 'connected' && view.isDeclared;
   const sendParts = { ...parts, ...timing, canSend, maxAttempts: timing.maxSendAttempts };
-  const committer = createCommitter(sendParts);
+  const committer = createCommitter({
+    ...sendParts,
+    onScheduled: (afterMs) => due.nudge(afterMs, 'release'),
+  });
   const deliverer = createDeliverer({
     ...parts,
     subscription: (name) => view.subscription(name),
@@ -87,14 +91,16 @@ export function openSetHost(parts: SetHostParts): SetHost {
       // Not awaited: the consumption stops when its messages are acked, and the one that said so is among them.
       void reconcile().catch(() => undefined);
     },
-    onRetry: (afterMs) => due.nudge(afterMs),
+    onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
   });
-  const due = createDueWork({
+  const longestCallMs = (): number => view.longestTimeoutMs() + timing.slotWaitMs;
+  const handlers = createDueHandlers({
     ...sendParts,
     deliverer,
-    canRedeliver: () => view.isLoaded,
-    redeliverLeaseMs: () => view.longestTimeoutMs() + timing.slotWaitMs,
+    longestCallMs,
+    isLoaded: () => view.isLoaded,
   });
+  const due = createDueWork({ ...parts, handlers });
   const consumptions = createConsumptions({ broker, graceMs: timing.stopGraceMs, take: deliverer.take });
   const repeater = createRepeater(clock);
   let life: 'open' | 'started' | 'stopped' = 'open';

@@ -32,7 +32,7 @@ export type LedgerEntry =
 export interface PublishLedger {
   /** @throws Problem `redis-unavailable`: let the SET that hash(key) names decide by its database */
   reserve(key: string, claim: PublishClaim, leaseMs: number): Promise<LedgerEntry>;
-  /** @param answer JSON text of the 202 body, at most 4 KiB */
+  /** @param answer JSON text: what the request was answered */
   finish(
     key: string,
     claim: PublishClaim,

@@ -3,6 +3,8 @@
  * `contentType`, `timestamp`, `appId` = "setway"); headers say the rest:
  *
  *     setway-owner, -tag, -key, -mode, -set, -reason, -distance (km), -accepted-at (Unix ms)
+ *     setway-session, -sequence, -size, -deadline (ms), -on-gap    one of an ordered group; without -sequence a batch
+ *     setway-lane, -expires-at (Unix ms), -priority, -replay-of
  *     traceparent                the W3C trace context
  *     setway-h-<name>            a client's header <name>
  *
@@ -11,7 +13,7 @@
 import { parseMessageId } from '../identifier.ts';
 import { exchangeOf } from '../topology/names.ts';
 import type { AmqpProperties, InboundMessage, OutboundMessage } from './amqp-message.ts';
-import type { Message, Mode } from './message.ts';
+import type { Message, Mode, OnGap } from './message.ts';
 
 const appId = 'setway';
 /** With it a client's header name must fit the 255 bytes of an AMQP header name; the door allows 128. */
@@ -72,8 +74,59 @@ function headersOf(message: Message): AmqpProperties['headers'] {
   if (message.key !== undefined) headers['setway-key'] = message.key;
   if (placement.distanceKm !== undefined) headers['setway-distance'] = placement.distanceKm;
   if (message.traceparent !== undefined) headers['traceparent'] = message.traceparent;
+  writeMode(message, headers);
   for (const [name, value] of Object.entries(message.headers)) headers[clientPrefix + name] = value;
   return headers;
+}
+
+/** What only some send modes say. */
+function writeMode(message: Message, headers: Record<string, string | number>): void {
+  const { batch, expiresAtMs, order, priority, replayOf } = message;
+  if (order?.kind === 'lane') headers['setway-lane'] = order.lane;
+  else if (order) {
+    headers['setway-session'] = order.session;
+    headers['setway-sequence'] = order.sequence;
+    headers['setway-size'] = order.size;
+    headers['setway-deadline'] = order.deadlineMs;
+    headers['setway-on-gap'] = order.onGap;
+  }
+  if (batch) {
+    headers['setway-session'] = batch.session;
+    headers['setway-size'] = batch.size;
+  }
+  if (expiresAtMs !== undefined) headers['setway-expires-at'] = expiresAtMs;
+  if (priority) headers['setway-priority'] = priority;
+  if (replayOf) headers['setway-replay-of'] = replayOf;
+}
+
+function readMode(
+  headers: AmqpProperties['headers'],
+): Pick<Message, 'batch' | 'expiresAtMs' | 'order' | 'priority' | 'replayOf'> {
+  const expiresAtMs = headers['setway-expires-at'];
+  const replayOf = messageIdOf(String(headers['setway-replay-of'] ?? ''));
+  return {
+    ...readOrder(headers),
+    ...(typeof expiresAtMs === 'number' ? { expiresAtMs } : {}),
+    ...(headers['setway-priority'] === 'high' ? { priority: 'high' } : {}),
+    ...(replayOf ? { replayOf } : {}),
+  };
+}
+
+function readOrder(headers: AmqpProperties['headers']): Pick<Message, 'batch' | 'order'> {
+  const lane = headers['setway-lane'];
+  const session = headers['setway-session'];
+  const size = headers['setway-size'];
+  const sequence = headers['setway-sequence'];
+  const deadlineMs = headers['setway-deadline'];
+  if (typeof lane === 'string') return { order: { kind: 'lane', lane } };
+  if (typeof session !== 'string' || typeof size !== 'number') return {};
+  if (typeof sequence !== 'number' || typeof deadlineMs !== 'number') return { batch: { session, size } };
+  const onGap = onGapOf(headers['setway-on-gap']);
+  return { order: { kind: 'sequence', session, sequence, size, deadlineMs, onGap } };
+}
+
+function onGapOf(given: unknown): OnGap {
+  return given === 'skip' || given === 'abort' ? given : 'block';
 }
 
 /** Reads what `toOutbound` wrote; what lacks a part of it, or has one of another kind, is foreign. Never throws. */
@@ -106,6 +159,7 @@ function ownMessage({ body, properties }: InboundMessage): Message | undefined {
     ...text('key', headers['setway-key']),
     ...text('traceparent', headers['traceparent']),
     headers: clientHeaders(headers),
+    ...readMode(headers),
     placement: { set, reason, ...(typeof distanceKm === 'number' ? { distanceKm } : {}) },
   };
 }

@@ -1,15 +1,34 @@
 /**
  * The life of a message and of a delivery.
  *
- * Message: READY → CONFIRMED | UNROUTABLE | FAILED. A nack, a timeout or a dead channel keeps it READY: a timeout
- * means *unknown*, and the resend carries the same id.
- * Delivery (message × subscription): appears with its first outcome. RETRY → RETRY | DONE | DEAD; the rest are ends.
+ *   HALF ──commit──▶ READY (or SCHEDULED) ; ──rollback──▶ ROLLED_BACK ; ──nobody knows──▶ CHECK_EXHAUSTED (parked)
+ *   SCHEDULED ──due──▶ READY ; ──cancel──▶ CANCELLED
+ *   READY ──▶ CONFIRMED | UNROUTABLE | FAILED
+ *
+ * A nack, a timeout or a dead channel keeps a message READY: a timeout means *unknown*, and the resend carries the same
+ * id. A parked transaction can still be decided by its producer.
+ * Delivery (message × subscription): appears with its first outcome. RETRY → RETRY | DONE | DEAD | SKIPPED; BLOCKED
+ * waits for an earlier one of its order. DEAD goes back to RETRY by a redrive only.
  */
-export type MessageState = 'READY' | 'CONFIRMED' | 'UNROUTABLE' | 'FAILED';
-export type DeliveryState = 'DONE' | 'RETRY' | 'DEAD';
+export type MessageState =
+  | 'HALF'
+  | 'ROLLED_BACK'
+  | 'CHECK_EXHAUSTED'
+  | 'SCHEDULED'
+  | 'CANCELLED'
+  | 'READY'
+  | 'CONFIRMED'
+  | 'UNROUTABLE'
+  | 'FAILED';
+export type DeliveryState = 'DONE' | 'RETRY' | 'DEAD' | 'SKIPPED' | 'BLOCKED';
 
 /** States a message may go to from each state. */
 export const messageTransitions: Readonly<Record<MessageState, readonly MessageState[]>> = {
+  HALF: ['READY', 'SCHEDULED', 'ROLLED_BACK', 'CHECK_EXHAUSTED'],
+  CHECK_EXHAUSTED: ['READY', 'SCHEDULED', 'ROLLED_BACK'],
+  ROLLED_BACK: [],
+  SCHEDULED: ['READY', 'CANCELLED'],
+  CANCELLED: [],
   READY: ['CONFIRMED', 'UNROUTABLE', 'FAILED'],
   CONFIRMED: [],
   UNROUTABLE: [],
@@ -17,7 +36,9 @@ export const messageTransitions: Readonly<Record<MessageState, readonly MessageS
 };
 
 export const deliveryTransitions: Readonly<Record<DeliveryState, readonly DeliveryState[]>> = {
-  RETRY: ['RETRY', 'DONE', 'DEAD'],
+  BLOCKED: ['RETRY', 'DONE', 'DEAD', 'SKIPPED'],
+  RETRY: ['RETRY', 'DONE', 'DEAD', 'SKIPPED'],
   DONE: [],
   DEAD: [],
+  SKIPPED: [],
 };

@@ -13,6 +13,37 @@ export interface RouteChoice {
   readonly fallback: 'only' | 'prefer';
 }
 
+/** When a message falls due: after a while, or at an instant (Unix milliseconds). By the database's clock. */
+export type Due = { readonly afterMs: number } | { readonly atMs: number };
+
+/** What becomes of an ordered group when an item is missing or dead: wait for it, go on without it, give up the rest. */
+export type OnGap = 'block' | 'skip' | 'abort';
+
+/** The place of a message in an order. */
+export type Order =
+  | {
+      /** One of `size` messages that were accepted together. */
+      readonly kind: 'sequence';
+      readonly session: string;
+      /** 1 … size. */
+      readonly sequence: number;
+      readonly size: number;
+      /** After this long from the first arrival what is there is assembled, and what is missing is sent again. */
+      readonly deadlineMs: number;
+      readonly onGap: OnGap;
+    }
+  | {
+      /** Open-ended: numbered by the store in commit order. */
+      readonly kind: 'lane';
+      readonly lane: string;
+    };
+
+/** The body is a JSON array of items that travel together; see shared/message/batch.ts. */
+export interface Batch {
+  readonly session: string;
+  readonly size: number;
+}
+
 /** What a client asks to publish, parsed and within all limits. */
 export interface Draft {
   readonly topic: string;
@@ -26,10 +57,20 @@ export interface Draft {
   /** The client's own headers, lower-case names. */
   readonly headers: Readonly<Record<string, string>>;
   readonly route?: RouteChoice;
+  /** Absent: at once. Never with `fast`. */
+  readonly due?: Due;
+  /** Not delivered any more after this instant (Unix milliseconds). */
+  readonly expiresAtMs?: number;
+  readonly order?: Order;
+  readonly batch?: Batch;
+  /** `high` overtakes what waits in the normal queue. */
+  readonly priority?: 'high';
+  /** The message whose content this one repeats. */
+  readonly replayOf?: MessageId;
 }
 
 /** A draft with its identity: minted once per publish, the same through failover and every resend. */
-export interface Message extends Omit<Draft, 'route'> {
+export interface Message extends Omit<Draft, 'route' | 'due'> {
   readonly id: MessageId;
   /** Who published it: the owner of the API key. */
   readonly owner: string;

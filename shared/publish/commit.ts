@@ -12,7 +12,7 @@ import type { MessageId } from '../identifier.ts';
 import { toOutbound } from '../message/envelope.ts';
 import type { MessageState } from '../message/lifecycle.ts';
 import { shardOf } from '../message/shard.ts';
-import { asProblem, Problem } from '../problem.ts';
+import { asProblem, fromProblemData, Problem, toProblemData } from '../problem.ts';
 import type { AcceptOptions, Offer, Receipt } from '../sets/set-link.ts';
 import type { Commit, Store } from '../store/store.ts';
 import { sendMessages, type SendParts } from './send.ts';
@@ -23,6 +23,8 @@ export interface CommitParts extends SendParts {
   readonly clock: Clock;
   /** When somebody else should send what this host has not settled by then. */
   readonly resendAfterMs: number;
+  /** Messages were stored that fall due after this long. */
+  readonly onScheduled: (afterMs: number) => void;
 }
 
 export interface Committer {
@@ -48,7 +50,7 @@ interface Committed {
   readonly settled: Promise<States>;
 }
 
-/** A group whose statement the database refused is tried one by one: only the offer at fault fails. */
+/** A group whose statement the database refused is tried unit by unit: only the unit at fault fails. */
 type Fate = Committed | Problem;
 
 export function createCommitter(parts: CommitParts): Committer {
@@ -77,6 +79,10 @@ export function createCommitter(parts: CommitParts): Committer {
       if (fast.length > 0) await parts.broker.publishFast(fast.map(({ message }) => toOutbound(message)));
       if (fast.length === offers.length) return offers.map(({ message }) => sent(message.id));
       const committed = await commitByShard(groups, offers);
+      const [first] = committed;
+      // Nothing was stored: the next SET may have more luck.
+      if (first?.receipt.refusal && committed.every(({ receipt }) => receipt.refusal))
+        throw fromProblemData(first.receipt.refusal);
       if (waitMs > 0) return awaitStates(parts.clock, committed, waitMs);
       return committed.map(({ receipt }) => receipt);
     },
@@ -109,20 +115,22 @@ function createGroups(
     } catch (error) {
       const problem = asProblem(error);
       if (problem.kind !== 'internal') throw problem;
-      if (offers.length === 1) return [problem];
-      return (await Promise.all(offers.map((offer) => run([offer])))).flat();
+      const units = unitsOf(offers);
+      if (units.length === 1) return offers.map(() => problem);
+      return (await Promise.all(units.map(run))).flat();
     }
   };
   const commitGroup = async (offers: readonly Offer[]): Promise<readonly Committed[]> => {
     const commit = await store.commit(offers, { set: parts.set, resendAfterMs: parts.resendAfterMs });
     parts.telemetry.observe('setway_commit_size', { set: parts.set }, offers.length);
+    if (commit.dueInMs !== undefined) parts.onScheduled(commit.dueInMs);
     const settled = send(offers, commit);
     return commit.receipts.map((receipt) => ({ receipt, settled }));
   };
   const send = async (offers: readonly Offer[], { lease, receipts }: Commit): Promise<States> => {
     if (!lease) return new Map();
     const fresh = offers
-      .filter((_, index) => receipts[index]?.duplicate === false)
+      .filter((_, index) => receipts[index]?.duplicate === false && receipts[index].state === 'READY')
       .map(({ message }) => message);
     parts.telemetry.count('setway_stored_total', { set: parts.set }, fresh.length);
     return track(sendMessages(parts, store, { lease, messages: fresh, attempts: 0 }), fresh.length);
@@ -134,6 +142,16 @@ function createGroups(
     maxUnderWay: maxGroupsUnderWay,
     clock: parts.clock,
   });
+}
+
+/** Offers that must be stored together stand together already: they came in one call. */
+function unitsOf(offers: readonly Offer[]): readonly (readonly Offer[])[] {
+  const units: Offer[][] = [];
+  for (const [index, offer] of offers.entries()) {
+    if (offer.unit !== undefined && offer.unit === offers[index - 1]?.unit) units.at(-1)?.push(offer);
+    else units.push([offer]);
+  }
+  return units;
 }
 
 async function commitByShard(
@@ -154,12 +172,23 @@ async function commitByShard(
       const indices = shards.flatMap((each, index) => (each === shard ? [index] : []));
       const committed = await group.add(indices.flatMap((index) => offers[index] ?? []));
       committed.forEach((fate, position) => {
-        if (fate instanceof Problem) throw fate;
-        results[indices[position] ?? 0] = fate;
+        const index = indices[position] ?? 0;
+        results[index] = fate instanceof Problem ? refusedBy(fate, offers[index]) : fate;
       });
     }),
   );
   return results;
+}
+
+function refusedBy(problem: Problem, offer: Offer | undefined): Committed {
+  if (!offer) throw problem;
+  const receipt = {
+    id: offer.message.id,
+    state: 'READY',
+    duplicate: false,
+    refusal: toProblemData(problem),
+  } as const;
+  return { receipt, settled: Promise.resolve(new Map()) };
 }
 
 async function awaitStates(

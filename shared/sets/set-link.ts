@@ -2,14 +2,29 @@
  * The contract an edge speaks to a SET. Three ways to hold it: in-process (Node), Durable Object RPC (Cloudflare),
  * HTTP with a service token (a SET host in another region). Answers are plain data; failures are Problems.
  */
-import type { MessageId } from '../identifier.ts';
+import type { MessageId, TransactionId } from '../identifier.ts';
 import type { MessageState, DeliveryState } from '../message/lifecycle.ts';
-import type { Message } from '../message/message.ts';
+import type { Due, Message } from '../message/message.ts';
+import type { ProblemData } from '../problem.ts';
 import type { Sample } from '../telemetry.ts';
+
+/** The transaction that decides whether a half message is ever sent. */
+export interface Preparation {
+  readonly id: TransactionId;
+  /** Asked when the producer stays silent; absent: never asked, parked after the last check would have been. */
+  readonly checkUrl?: string;
+  readonly firstCheckAfterMs: number;
+}
 
 /** One message offered to a SET. */
 export interface Offer {
   readonly message: Message;
+  /** Stored as SCHEDULED until then; in the past: sent at once. */
+  readonly due?: Due;
+  /** Stored as HALF: sent only after the transaction's commit. */
+  readonly transaction?: Preparation;
+  /** Offers of one unit are stored together or not at all; alone without it. Only the first of a unit carries `idempotency`. */
+  readonly unit?: string;
   /** Second half of the client's `Idempotency-Key`: unique per owner in the SET's database. */
   readonly idempotency?: { readonly keyHash: string; readonly fingerprint: string };
 }
@@ -24,6 +39,8 @@ export interface Receipt {
   readonly duplicate: boolean;
   /** The idempotency key was used with another request. */
   readonly mismatch?: boolean;
+  /** This offer (with its unit) was refused, the others of the call were not; then the rest says nothing. */
+  readonly refusal?: ProblemData;
 }
 
 export interface AcceptOptions {
@@ -31,7 +48,7 @@ export interface AcceptOptions {
   readonly waitMs: number;
 }
 
-/** One entry of a message's timeline. */
+/** One webhook call. */
 export interface Attempt {
   readonly attempt: number;
   readonly at: string;
@@ -89,4 +106,21 @@ export interface SetLink {
   accept(offers: readonly Offer[], options: AcceptOptions): Promise<readonly Receipt[]>;
   find(id: MessageId): Promise<MessageRecord | undefined>;
   status(): Promise<SetStatus>;
+}
+
+/** Every call of a link by name, for links that cross a process or an isolate: data in, data out. */
+export const setLinkCalls = ['accept', 'find', 'status'] as const satisfies readonly (keyof SetLink)[];
+export type SetLinkCall = (typeof setLinkCalls)[number];
+
+/** A link whose calls all travel through one function. */
+export function linkThrough(
+  send: (call: SetLinkCall, args: readonly unknown[]) => Promise<unknown>,
+): SetLink {
+  const calls = setLinkCalls.map((call) => [call, (...args: unknown[]) => send(call, args)] as const);
+  return Object.fromEntries(calls) as unknown as SetLink;
+}
+
+/** The other end of `linkThrough`. */
+export function callLink(link: SetLink, call: SetLinkCall, args: readonly unknown[]): Promise<unknown> {
+  return (link[call] as (...args: readonly unknown[]) => Promise<unknown>)(...args);
 }

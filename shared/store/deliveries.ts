@@ -34,7 +34,7 @@ export async function recordOutcomes(
       ON CONFLICT (message_id, subscription) DO UPDATE
         SET state = excluded.state, attempts = greatest(d.attempts, excluded.attempts),
           next_attempt_at = excluded.next_attempt_at, updated_at = now()
-        WHERE d.state = 'RETRY' AND (excluded.state <> 'RETRY' OR excluded.attempts > d.attempts)
+        WHERE d.state IN ('RETRY', 'BLOCKED') AND excluded.state <> 'BLOCKED' AND (excluded.state <> 'RETRY' OR excluded.attempts > d.attempts)
       RETURNING message_id, subscription, state, attempts
     ), logged AS (
       INSERT INTO attempt (message_id, subscription, attempt, host, status, outcome, duration_ms, error)

@@ -4,7 +4,17 @@ import { toUuid, type MessageId } from '../identifier.ts';
 import type { MessageState } from '../message/lifecycle.ts';
 import type { Attempt, DeliveryRecord, MessageRecord, Offer, Receipt } from '../sets/set-link.ts';
 import { answerOf, type Sql } from './database.ts';
-import { idOf, instant, instantOrNull, messageOf, numberOrNull, textOrNull, text, type Row } from './rows.ts';
+import {
+  idOf,
+  instant,
+  instantOrNull,
+  messageOf,
+  numberOrNull,
+  optionsOf,
+  textOrNull,
+  text,
+  type Row,
+} from './rows.ts';
 import type { Commit, CommitOptions, Settlement, StoredMessage } from './store.ts';
 
 /**
@@ -21,38 +31,55 @@ export async function commitOffers(
   const rows = await answerOf(sql`
     /* keep the plan */
     WITH offered AS MATERIALIZED (
-      SELECT * FROM json_to_recordset(${JSON.stringify(offers.map(asRow))}::json) AS o(
-        id uuid, owner text, topic text, tag text, key text, reason text, km real, accepted double precision,
-        type text, headers json, trace text, body text, size integer, key_hash text, fingerprint text)
+      SELECT *, CASE WHEN transaction_id IS NOT NULL THEN 'HALF' WHEN deliver_at > now() THEN 'SCHEDULED' ELSE 'READY' END AS state
+      FROM json_to_recordset(${JSON.stringify(asRows(offers))}::json) AS o(
+        id uuid, unit integer, owner text, topic text, tag text, key text, reason text, km real,
+        accepted double precision, expires double precision, due_after double precision, due_at double precision,
+        lane text, session text, sequence integer, transaction_id uuid,
+        type text, headers json, trace text, options json, body text, size integer, key_hash text, fingerprint text),
+      coalesce(now() + make_interval(secs => due_after / 1000), to_timestamp(due_at / 1000)) AS deliver_at
     ), claimed AS (
       INSERT INTO idempotency (owner, key_hash, fingerprint, message_id)
       SELECT owner, key_hash, fingerprint, id FROM offered WHERE key_hash IS NOT NULL
       ORDER BY owner, key_hash
       ON CONFLICT (owner, key_hash) DO NOTHING
       RETURNING message_id
+    ), refused AS (
+      SELECT unit FROM offered WHERE key_hash IS NOT NULL AND id NOT IN (SELECT message_id FROM claimed)
     ), stored AS (
-      INSERT INTO message (id, owner, topic, tag, key, set_id, reason, distance_km, size, accepted_at)
-      SELECT id, owner, topic, tag, key, ${options.set}, reason, km, size, to_timestamp(accepted / 1000)
-      FROM offered WHERE key_hash IS NULL OR id IN (SELECT message_id FROM claimed)
+      INSERT INTO message (id, owner, topic, tag, key, state, set_id, reason, distance_km, size, accepted_at,
+        expires_at, deliver_at, lane, session, sequence, transaction_id)
+      SELECT id, owner, topic, tag, key, state, ${options.set}, reason, km, size, to_timestamp(accepted / 1000),
+        to_timestamp(expires / 1000), deliver_at, lane, session, sequence, transaction_id
+      FROM offered WHERE unit NOT IN (SELECT unit FROM refused)
       ORDER BY id
       ON CONFLICT (id) DO NOTHING
-      RETURNING id
+      RETURNING id, state, deliver_at
     ), bodies AS (
-      INSERT INTO message_body (id, content_type, headers, traceparent, body)
-      SELECT id, type, headers, trace, decode(body, 'base64') FROM offered JOIN stored USING (id)
+      INSERT INTO message_body (id, content_type, headers, traceparent, options, body)
+      SELECT id, type, headers, trace, options, decode(body, 'base64') FROM offered JOIN stored USING (id)
       ON CONFLICT (id) DO NOTHING
+    ), waiting AS (
+      INSERT INTO agenda (kind, set_id, refs, due_at)
+      SELECT 'release', ${options.set}, array_agg(id), deliver_at FROM stored WHERE state = 'SCHEDULED' GROUP BY deliver_at
     ), entry AS (
       INSERT INTO agenda (kind, set_id, refs, due_at)
       SELECT 'send', ${options.set}, array_agg(id), now() + make_interval(secs => ${options.resendAfterMs / 1000})
-      FROM stored HAVING count(*) > 0
+      FROM stored WHERE state = 'READY' HAVING count(*) > 0
       RETURNING id, lease_token
     )
     SELECT (SELECT count(*) FROM stored) AS stored, (SELECT array_agg(id) FROM stored) AS ids,
+      (SELECT array_agg(id) FROM stored WHERE state = 'SCHEDULED') AS scheduled,
+      (SELECT extract(epoch FROM min(deliver_at) - now()) * 1000 FROM stored WHERE state = 'SCHEDULED') AS due_in_ms,
       (SELECT id FROM entry) AS entry, (SELECT lease_token FROM entry) AS token`);
   const row = rows[0] ?? {};
   const lease =
     row['entry'] === null ? {} : { lease: { entry: text(row['entry']), token: text(row['token']) } };
-  if (Number(row['stored']) === offers.length) return { receipts: offers.map(fresh), ...lease };
+  const dueInMs = numberOrNull(row['due_in_ms']);
+  const due = dueInMs === null ? {} : { dueInMs };
+  const scheduled = new Set((row['scheduled'] as string[] | null)?.map(idOf));
+  const fresh = (offer: Offer): Receipt => freshReceipt(offer, scheduled);
+  if (Number(row['stored']) === offers.length) return { receipts: offers.map(fresh), ...lease, ...due };
   const stored = new Set((row['ids'] as string[] | null)?.map(idOf));
   const missed = offers.filter((offer) => !stored.has(offer.message.id));
   const known = await findFirsts(sql, missed);
@@ -62,11 +89,13 @@ export async function commitOffers(
       stored.delete(offer.message.id) ? fresh(offer) : duplicate(offer, known),
     ),
     ...lease,
+    ...due,
   };
 }
 
-function fresh(offer: Offer): Receipt {
-  return { id: offer.message.id, state: 'READY', duplicate: false };
+function freshReceipt({ message, transaction }: Offer, scheduled: ReadonlySet<MessageId>): Receipt {
+  const state = transaction ? 'HALF' : scheduled.has(message.id) ? 'SCHEDULED' : 'READY';
+  return { id: message.id, state, duplicate: false };
 }
 
 function duplicate(offer: Offer, known: readonly Known[]): Receipt {
@@ -116,9 +145,23 @@ async function findFirsts(sql: Sql, offers: readonly Offer[]): Promise<readonly 
   }));
 }
 
-function asRow({ message, idempotency }: Offer): Row {
+/** The offers of one unit get one number. */
+function asRows(offers: readonly Offer[]): readonly Row[] {
+  const units = new Map<string, number>();
+  return offers.map((offer, index) => {
+    const name = offer.unit ?? index.toString();
+    const unit = units.get(name) ?? index;
+    units.set(name, unit);
+    return asRow(offer, unit);
+  });
+}
+
+function asRow({ message, idempotency, due, transaction }: Offer, unit: number): Row {
+  const { order } = message;
+  const sequence = order?.kind === 'sequence' ? order : undefined;
   return {
     id: toUuid(message.id),
+    unit,
     owner: message.owner,
     topic: message.topic,
     tag: message.tag,
@@ -129,6 +172,14 @@ function asRow({ message, idempotency }: Offer): Row {
     type: message.contentType,
     headers: message.headers,
     trace: message.traceparent,
+    expires: message.expiresAtMs,
+    due_after: due && 'afterMs' in due ? due.afterMs : undefined,
+    due_at: due && 'atMs' in due ? due.atMs : undefined,
+    lane: order?.kind === 'lane' ? order.lane : undefined,
+    session: sequence?.session ?? message.batch?.session,
+    sequence: sequence?.sequence,
+    transaction_id: transaction && toUuid(transaction.id),
+    options: optionsOf(message),
     body: Buffer.from(message.body.buffer, message.body.byteOffset, message.body.byteLength).toString(
       'base64',
     ),
@@ -174,7 +225,7 @@ export async function settleEntry(sql: Sql, settlement: Settlement): Promise<voi
 export async function loadMessages(sql: Sql, ids: readonly MessageId[]): Promise<readonly StoredMessage[]> {
   const rows = await answerOf(sql`
     SELECT m.id, owner, topic, tag, key, state, set_id, reason, distance_km, accepted_at,
-      content_type, headers, traceparent, encode(body, 'base64') AS body
+      content_type, headers, traceparent, options, expires_at, encode(body, 'base64') AS body
     FROM message m JOIN message_body b ON b.id = m.id
     WHERE m.id = ANY(${ids.map(toUuid)}::uuid[]) AND b.id = ANY(${ids.map(toUuid)}::uuid[])
     LIMIT ${ids.length}`);

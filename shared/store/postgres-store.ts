@@ -4,12 +4,14 @@ import { loadDeliveries, recordOutcomes } from './deliveries.ts';
 import { claimDue, finishEntries, nextDueInMs, releaseEntries } from './due-work.ts';
 import { commitOffers, findMessage, loadMessages, settleEntry } from './messages.ts';
 import { rotateDays } from './retention.ts';
+import { makeReady } from './scheduled.ts';
 import type { Store } from './store.ts';
 
 export function openStore(sql: Sql): Store {
   return {
     commit: (offers, options) => commitOffers(sql, offers, options),
     settle: (settlement) => settleEntry(sql, settlement),
+    makeReady: (entries, options) => makeReady(sql, entries, options),
     load: (ids) => loadMessages(sql, ids),
     find: (id) => findMessage(sql, id),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),

@@ -11,6 +11,7 @@ function strays(sql: Sql, days: number) {
   return [
     sql`DELETE FROM message_stray WHERE id < day_floor(current_date - ${days}::integer)`,
     sql`DELETE FROM message_body_stray WHERE id < day_floor(current_date - ${days}::integer)`,
+    sql`DELETE FROM message_event_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
     sql`DELETE FROM delivery_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
     sql`DELETE FROM attempt_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
   ];
@@ -23,7 +24,7 @@ export async function rotateDays(
   const [made = [], days = []] = await answerOf(
     sql.transaction([
       sql`SELECT count(*) FILTER (WHERE make_day(current_date + n)) AS made FROM generate_series(-1, ${daysAhead}::integer) AS n`,
-      sql`SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^(message|message_body|delivery|attempt)_[0-9]{8}$'
+      sql`SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^(message|message_body|message_event|delivery|attempt)_[0-9]{8}$'
         AND right(relname, 8) < to_char(current_date - ${retention.days}::integer, 'YYYYMMDD') LIMIT 1000`,
       ...strays(sql, retention.days),
       sql`DELETE FROM idempotency WHERE created_at < now() - make_interval(hours => ${retention.idempotencyHours}::integer)`,

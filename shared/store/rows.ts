@@ -35,12 +35,22 @@ export function instantOrNull(value: unknown): string | null {
   return value === null || value === undefined ? null : instant(value);
 }
 
+/** What few messages have and nobody searches for: kept as it is beside the body. */
+type Options = Pick<Message, 'order' | 'batch' | 'priority' | 'replayOf'>;
+
+/** Undefined when there is nothing to keep. */
+export function optionsOf({ order, batch, priority, replayOf }: Message): Row | undefined {
+  return (order ?? batch ?? priority ?? replayOf) ? { order, batch, priority, replayOf } : undefined;
+}
+
 /** A row of `message` joined with `message_body`, the body as base64. */
 export function messageOf(row: Row): Message {
   const optional = {
     ...(row['tag'] === null ? {} : { tag: text(row['tag']) }),
     ...(row['key'] === null ? {} : { key: text(row['key']) }),
     ...(row['traceparent'] === null ? {} : { traceparent: text(row['traceparent']) }),
+    ...(row['expires_at'] === null ? {} : { expiresAtMs: new Date(instant(row['expires_at'])).getTime() }),
+    ...(row['options'] as Options | null),
   };
   return {
     id: idOf(row['id']),

@@ -2,7 +2,7 @@
  * The contract of one message database (a shard of a SET). Every function is one round trip, takes many rows, and
  * guards each change of state, so that it may run twice, late, or beside another.
  */
-import type { Agenda, Lease } from '../agenda/agenda.ts';
+import type { Agenda, DueEntry, Lease } from '../agenda/agenda.ts';
 import type { MessageId } from '../identifier.ts';
 import type { DeliveryState, MessageState } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
@@ -12,8 +12,10 @@ import type { MessageRecord, Offer, Receipt } from '../sets/set-link.ts';
 export interface Commit {
   /** One receipt per offer, in order. */
   readonly receipts: readonly Receipt[];
-  /** The agenda entry that covers all messages stored now; absent when every offer was a duplicate. */
+  /** The agenda entry that covers all messages stored READY now; absent when there are none. */
   readonly lease?: Lease;
+  /** When the first of the messages stored SCHEDULED now falls due. */
+  readonly dueInMs?: number;
 }
 
 export interface CommitOptions {
@@ -71,11 +73,28 @@ export interface Retention {
   readonly idempotencyHours: number;
 }
 
+export interface ReadyOptions {
+  readonly set: string;
+  readonly host: string;
+  readonly resendAfterMs: number;
+}
+
+/** Messages that may be sent now, under one agenda entry of kind `send`; without it there are none. */
+export interface MadeReady {
+  readonly lease?: Lease;
+  readonly messages: readonly Message[];
+}
+
 export interface Store extends Agenda {
-  /** Commits offers, with one agenda entry for all of them. Equal ids and equal idempotency keys are duplicates. */
+  /**
+   * Commits offers, units whole or not at all, with one agenda entry for all that may be sent now. Equal ids and equal
+   * idempotency keys are duplicates.
+   */
   commit(offers: readonly Offer[], options: CommitOptions): Promise<Commit>;
   /** Writes what the broker said and replaces the entry by one for what is to be sent again. */
   settle(settlement: Settlement): Promise<void>;
+  /** Ends claimed `release` entries and makes READY what is due of them. */
+  makeReady(entries: readonly DueEntry[], options: ReadyOptions): Promise<MadeReady>;
   /** Messages with bodies, those found, in no order. */
   load(ids: readonly MessageId[]): Promise<readonly StoredMessage[]>;
   find(id: MessageId): Promise<MessageRecord | undefined>;

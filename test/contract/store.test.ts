@@ -262,7 +262,7 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
   it('makes partitions ahead and drops those behind the retention', async () => {
     await sql`SELECT make_day(current_date - 40)`;
     const rotated = await store.rotate({ days: 30, idempotencyHours: 24 });
-    expect(rotated.dropped).toBe(4);
+    expect(rotated.dropped).toBe(5);
     const rows = await sql`SELECT tableoid::regclass::text AS part FROM message LIMIT 1`;
     expect(rows[0]?.['part']).toMatch(/^message_\d{8}$/);
     expect((await store.rotate({ days: 30, idempotencyHours: 24 })).dropped).toBe(0);

@@ -52,6 +52,12 @@ export interface Edge {
 /** What a SET answers; each test says what it needs. */
 export type Links = Readonly<Record<string, Partial<SetLink>>>;
 
+/** What a test does not care about. */
+export const unasked = {
+  publishMany: () => Promise.reject(new Error('not asked')),
+  publishTogether: () => Promise.reject(new Error('not asked')),
+};
+
 export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): Edge {
   const keys = new Map<string, ApiKey>();
   const published: Edge['published'] = [];
@@ -75,6 +81,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
       },
     },
     publisher: {
+      ...unasked,
       async publish(draft, context): Promise<Published> {
         published.push({ draft, context });
         const id = mintMessageId({ setNumber: 1, shard: 0 }, 1_700_000_000_000);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { mintMessageId } from '../../shared/identifier.ts';
 import { Problem } from '../../shared/problem.ts';
-import { openEdge, recordOf } from './edge.ts';
+import { openEdge, recordOf, unasked } from './edge.ts';
 
 const json = { 'content-type': 'application/json' };
 const body = '{"topic":"orders","key":"user-42","body":{"order":4711}}';
@@ -191,6 +191,7 @@ describe('publishing', () => {
   it('hands the publisher’s problem on, with Retry-After', async () => {
     const edge = openEdge({
       publisher: {
+        ...unasked,
         publish: () =>
           Promise.reject(new Problem('set-unavailable', 'All SETs are down.', { retryAfterSeconds: 2.5 })),
       },
@@ -207,6 +208,7 @@ describe('publishing', () => {
   it('hides what broke inside, and logs it without secrets', async () => {
     const edge = openEdge({
       publisher: {
+        ...unasked,
         publish: () =>
           Promise.reject(new Error('connect postgres://setway:hunter2@db/x with whsec_c2VjcmV0')),
       },

@@ -6,7 +6,6 @@ import {
   deliveryTransitions,
   messageTransitions,
   type DeliveryState,
-  type MessageState,
 } from '../../shared/message/lifecycle.ts';
 import { configureDatabases, openDatabase } from '../../shared/store/database.ts';
 import { migrate } from '../../shared/store/migrate.ts';
@@ -28,7 +27,8 @@ beforeAll(async () => {
 });
 afterAll(() => bridge.close());
 
-const messageStates = Object.keys(messageTransitions) as MessageState[];
+/** What the broker's word decides; the other states have tests beside the statements that make them. */
+const messageStates = ['READY', 'CONFIRMED', 'UNROUTABLE', 'FAILED'] as const;
 const messagePairs = messageStates.flatMap((from) => messageStates.map((to) => ({ from, to })));
 
 it.each(messagePairs)(
@@ -79,7 +79,7 @@ async function commit(id: MessageId): Promise<void> {
   await store.commit([{ message }], { set, resendAfterMs: 60_000 });
 }
 
-async function settle(id: MessageId, state: MessageState): Promise<void> {
+async function settle(id: MessageId, state: (typeof messageStates)[number]): Promise<void> {
   const lists = {
     CONFIRMED: 'confirmed',
     UNROUTABLE: 'unroutable',

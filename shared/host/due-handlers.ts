@@ -1,0 +1,40 @@
+/** Which story handles which kind of due work, how much of it at once, and under how long a lease. */
+import type { AgendaKind } from '../agenda/agenda.ts';
+import type { Deliverer } from '../delivery/deliver.ts';
+import { releaseDue, type ReleaseParts } from '../publish/release.ts';
+import { resend } from '../publish/resend.ts';
+import type { DueHandler } from './due-work.ts';
+
+export interface DueHandlerParts extends ReleaseParts {
+  readonly deliverer: Pick<Deliverer, 'redeliver'>;
+  /** The subscriptions are known: what is tried again now has somewhere to go. */
+  readonly isLoaded: () => boolean;
+  /** How long the webhook call of a retry may take, with what it waits before. */
+  readonly longestCallMs: () => number;
+}
+
+export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<AgendaKind, DueHandler>> {
+  const sendLeaseMs = (): number => parts.confirmTimeoutMs + parts.resendAfterMs;
+  // While the broker is away its entries stay unclaimed: nothing could be done with them but to count a try.
+  const isReady = parts.canSend;
+  return {
+    send: {
+      capacity: 4, // of up to 500 messages each
+      leaseMs: sendLeaseMs,
+      isReady,
+      handle: (store, entries) => resend(parts, store, entries),
+    },
+    release: {
+      capacity: 500,
+      leaseMs: sendLeaseMs,
+      isReady,
+      handle: (store, entries) => releaseDue(parts, store, entries),
+    },
+    redeliver: {
+      capacity: 200,
+      leaseMs: parts.longestCallMs,
+      isReady: parts.isLoaded,
+      handle: (store, entries, leaseMs) => parts.deliverer.redeliver(store, entries, leaseMs),
+    },
+  };
+}

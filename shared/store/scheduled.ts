@@ -1,0 +1,45 @@
+/** Scheduled messages: what falls due. One query, one function. */
+import type { DueEntry } from '../agenda/agenda.ts';
+import { toUuid } from '../identifier.ts';
+import { answerOf, type Sql } from './database.ts';
+import { messageOf, text } from './rows.ts';
+import type { MadeReady, ReadyOptions } from './store.ts';
+
+/**
+ * Ends `release` entries and makes READY what is due of them, under one `send` entry. Whoever holds an old lease ends
+ * nothing and gets nothing.
+ */
+export async function makeReady(
+  sql: Sql,
+  entries: readonly DueEntry[],
+  { set, host, resendAfterMs }: ReadyOptions,
+): Promise<MadeReady> {
+  const ids = entries.flatMap(({ refs }) => refs).map(toUuid);
+  const rows = await answerOf(sql`
+    WITH ended AS (
+      DELETE FROM agenda a USING unnest(${entries.map(({ entry }) => entry)}::bigint[], ${entries.map(({ token }) => token)}::bigint[]) AS l(entry, token)
+      WHERE a.id = l.entry AND a.lease_token = l.token
+      RETURNING a.refs
+    ), ready AS (
+      UPDATE message m SET state = 'READY' FROM (SELECT unnest(refs) AS id FROM ended) AS e
+      WHERE m.id = e.id AND m.id = ANY(${ids}::uuid[]) AND m.state = 'SCHEDULED' AND m.deliver_at <= now()
+      RETURNING m.*
+    ), logged AS (
+      INSERT INTO message_event (message_id, change, by_whom) SELECT id, 'released', ${host} FROM ready
+    ), entry AS (
+      INSERT INTO agenda (kind, set_id, refs, due_at)
+      SELECT 'send', ${set}, array_agg(id), now() + make_interval(secs => ${resendAfterMs / 1000})
+      FROM ready HAVING count(*) > 0
+      RETURNING id, lease_token
+    )
+    SELECT ready.*, b.content_type, b.headers, b.traceparent, b.options, encode(b.body, 'base64') AS body,
+      entry.id AS entry, entry.lease_token AS token
+    FROM entry, ready JOIN message_body b ON b.id = ready.id AND b.id = ANY(${ids}::uuid[])
+    LIMIT ${ids.length}`);
+  const [first] = rows;
+  if (!first) return { messages: [] };
+  return {
+    lease: { entry: text(first['entry']), token: text(first['token']) },
+    messages: rows.map(messageOf),
+  };
+}
