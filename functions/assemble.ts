@@ -49,6 +49,7 @@ export interface World {
   readonly catalog: CatalogSource;
   readonly redis: RedisScripts;
   readonly log: (entry: object) => void;
+  readonly inBackground: (work: Promise<unknown>) => void;
   /** How to reach the parts of a SET. @throws Problem `not-found` */
   access(set: string): Promise<SetAccess>;
 }
@@ -67,6 +68,7 @@ export function createWorld(settings: Settings, platform: PlatformParts): World 
     sealer,
     catalog,
     log: platform.log,
+    inBackground: platform.inBackground,
     telemetry: createTelemetry(),
     redis: prefixed(connectRedis(platform.redis), settings.SETWAY_REDIS_PREFIX),
     async access(set) {

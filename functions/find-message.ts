@@ -2,7 +2,7 @@ import { originOf } from '../shared/identifier.ts';
 import type { MessageId } from '../shared/identifier.ts';
 import { Problem } from '../shared/problem.ts';
 import type { MessageRecord } from '../shared/sets/set-link.ts';
-import { withinMs } from './deadline.ts';
+import { withinMs } from '../shared/deadline.ts';
 import type { Services } from './services.ts';
 
 /** How long one SET may take to look an id up. */
@@ -23,7 +23,7 @@ export async function findMessage(id: MessageId, services: Needs): Promise<Messa
   let failure: unknown;
   for (const asked of [first, others]) {
     const answers = await Promise.allSettled(
-      asked.map(async (set) => withinMs(services.clock, services.link(set.id).find(id), lookUpMs)),
+      asked.map(async (set) => withinMs(services.clock, lookUpMs, services.link(set.id).find(id))),
     );
     for (const answer of answers) {
       if (answer.status === 'rejected') failure = answer.reason;

@@ -14,7 +14,7 @@ import { renderPrometheus } from '../shared/telemetry.ts';
 import type { Sample } from '../shared/telemetry.ts';
 import { answerJson } from './answer.ts';
 import { authenticate } from './authenticate.ts';
-import { withinMs } from './deadline.ts';
+import { withinMs } from '../shared/deadline.ts';
 import { bearerSecurity, described, describedProblems } from './describe.ts';
 import type { Door } from './door.ts';
 import type { Services } from './services.ts';
@@ -61,7 +61,7 @@ function ready(services: Services): Door {
 
 async function countUsableSets({ catalog, clock, isUsable }: Services): Promise<number> {
   try {
-    const { table } = await withinMs(clock, catalog.current(), patienceMs);
+    const { table } = await withinMs(clock, patienceMs, catalog.current());
     return table.sets.filter(
       (set, position) => set.status === 'active' && table.health[position] !== 'down' && isUsable(set.id),
     ).length;
@@ -117,7 +117,7 @@ async function samplesOfSets({
 }: Services): Promise<{ samples: readonly Sample[]; comments: string }> {
   const sets = [...(await catalog.current()).sets.keys()];
   const answers = await Promise.allSettled(
-    sets.map(async (set) => withinMs(clock, link(set).status(), patienceMs)),
+    sets.map(async (set) => withinMs(clock, patienceMs, link(set).status())),
   );
   const samples = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value.metrics : []));
   const comments = answers.flatMap((answer, position) =>

@@ -47,9 +47,9 @@ function openWorld(env: Env): World {
 }
 
 export function courierOf(env: Env): Courier {
-  const { catalog, redis, settings } = worldOf(env);
+  const { settings, ...parts } = worldOf(env);
   courier ??= createCourier({
-    functions: webhookFunctions({ catalog, redis, databaseUrl: settings.SETWAY_WEBHOOK_DATABASE }),
+    functions: webhookFunctions({ ...parts, databaseUrl: settings.SETWAY_WEBHOOK_DATABASE }),
     post: (request) =>
       postWebhook({ fetch: (input, init) => fetch(input, init), clock: systemClock }, request),
     policy: webhookPolicy(settings),

@@ -16,10 +16,13 @@ export interface WebhookFunctionsParts {
   readonly redis: RedisScripts;
   /** Where the consumers keep their own tables. */
   readonly databaseUrl: string | undefined;
+  /** Keeps work alive beyond the answer where the platform would end it. */
+  readonly inBackground: (work: Promise<unknown>) => void;
 }
 
 export function webhookFunctions(parts: WebhookFunctionsParts): Readonly<Record<string, WebhookFunction>> {
   const { sql, transact } = consumerDatabase(parts.databaseUrl);
+  const { inBackground } = parts;
   const redis = createRedisGuard(parts.redis);
   const database = createPostgresGuard(sql);
   return {
@@ -27,7 +30,7 @@ export function webhookFunctions(parts: WebhookFunctionsParts): Readonly<Record<
       inventoryWebhook({ secrets, sql, transact }),
     ),
     receipt: withSecrets(parts.catalog, 'receipt', (secrets) =>
-      receiptWebhook({ secrets, sql, guard: createFallbackGuard({ redis, database }) }),
+      receiptWebhook({ secrets, sql, inBackground, guard: createFallbackGuard({ redis, database }) }),
     ),
   };
 }

@@ -20,15 +20,12 @@ export interface ReceiptParts {
   readonly secrets: readonly string[];
   readonly guard: Guard;
   readonly sql: SqlRunner;
+  readonly inBackground?: (work: Promise<unknown>) => void;
 }
 
-/** @example const receipt = receiptWebhook({ secrets, guard, sql }); await receipt(request); */
-export function receiptWebhook({
-  secrets,
-  guard,
-  sql,
-}: ReceiptParts): (request: Request) => Promise<Response> {
-  return webhookHandler({ secrets, subscription: 'receipt', guard }, async (message) => {
+/** @example const receipt = receiptWebhook({ secrets, guard, sql, inBackground: waitUntil }); await receipt(request); */
+export function receiptWebhook({ sql, ...parts }: ReceiptParts): (request: Request) => Promise<Response> {
+  return webhookHandler({ ...parts, subscription: 'receipt' }, async (message) => {
     orderOf(message);
     await sql(sendReceipt, [message.id]);
   });

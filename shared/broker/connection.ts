@@ -15,7 +15,7 @@ import { reasonOf } from './amqp-problem.ts';
 import { parseBrokerUrl } from './broker-address.ts';
 import type { BrokerAddress } from './broker-address.ts';
 import type { ConnectionRole, ReportEvent } from './broker-event.ts';
-import { endsWithin } from './deadline.ts';
+import { endsWithin } from '../deadline.ts';
 
 export interface ConnectionOptions {
   readonly role: ConnectionRole;

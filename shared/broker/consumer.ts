@@ -13,7 +13,7 @@ import { Problem } from '../problem.ts';
 import { reasonOf, toBrokerProblem } from './amqp-problem.ts';
 import type { Consumption, ConsumeOptions, InboundDelivery } from './broker.ts';
 import type { ReportEvent } from './broker-event.ts';
-import { endsWithin } from './deadline.ts';
+import { endsWithin } from '../deadline.ts';
 import { toInbound } from './inbound.ts';
 
 export interface ConsumerParts {

@@ -5,7 +5,7 @@
 import type { Channel, ChannelModel } from 'amqplib';
 import type { OutboundMessage } from '../message/amqp-message.ts';
 import { unavailable } from './amqp-problem.ts';
-import { endsWithin } from './deadline.ts';
+import { endsWithin } from '../deadline.ts';
 import { keepChannel } from './kept-channel.ts';
 import { assertPublishable, bufferOf, publishOptions } from './outbound.ts';
 import type { PublisherOptions } from './publisher.ts';

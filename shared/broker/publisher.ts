@@ -18,7 +18,7 @@ import type { OutboundMessage } from '../message/amqp-message.ts';
 import type { PublishOutcome } from './broker.ts';
 import type { ReportEvent } from './broker-event.ts';
 import type { Connection } from './connection.ts';
-import { endsWithin } from './deadline.ts';
+import { endsWithin } from '../deadline.ts';
 import { keepChannel } from './kept-channel.ts';
 import type { MissingExchanges } from './missing-exchanges.ts';
 import { assertPublishable, bufferOf, publishOptions } from './outbound.ts';

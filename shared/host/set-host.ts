@@ -10,6 +10,7 @@ import type { AgendaKind } from '../agenda/agenda.ts';
 import type { Broker, BrokerState } from '../broker/broker.ts';
 import type { CatalogSource } from '../catalog/catalog.ts';
 import type { Clock } from '../clock.ts';
+import { atMost } from '../deadline.ts';
 import type { Courier } from '../delivery/courier.ts';
 import { createDeliverer } from '../delivery/deliver.ts';
 import { shardOf } from '../message/shard.ts';
@@ -130,7 +131,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     await view.refresh();
   };
   // A broker that answers late, or never, must not hold up whoever waits here.
-  const ready = (maxMs: number): Promise<void> => within(clock, maxMs, connect(maxMs));
+  const ready = (maxMs: number): Promise<void> => atMost(clock, maxMs, connect(maxMs));
 
   return {
     async accept(offers, options) {
@@ -168,7 +169,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
       const finished = Promise.all([consumptions.stop(timing.stopGraceMs), due.stop(), committer.idle()]);
       // `fast` messages are acked before their webhook is called: what is left of them is nowhere else.
       const delivered = finished.then(() => until(clock, timing.stopGraceMs, () => deliverer.load === 0));
-      await within(clock, timing.stopGraceMs, delivered);
+      await atMost(clock, timing.stopGraceMs, delivered);
       deliverer.abandon();
       await broker.close();
       // Without it the register forgets the host by itself a little later.
@@ -213,13 +214,6 @@ function dryness(clock: Clock, work: () => number | 'busy'): () => boolean {
 
 /** A short-lived host looks this often whether it may go on. */
 const tickMs = 25;
-
-/** Resolves with the work, or after a while without it. */
-async function within(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
-  let cancel = (): void => undefined;
-  await Promise.race([work, new Promise<void>((resolve) => (cancel = clock.after(ms, resolve)))]);
-  cancel();
-}
 
 async function until(clock: Clock, maxMs: number, isTrue: () => boolean): Promise<void> {
   const endMs = clock.nowMs() + maxMs;

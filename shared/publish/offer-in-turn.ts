@@ -3,6 +3,7 @@
  * may have stored them all the same, so the next one takes them as the same messages and the guard sees each once.
  */
 import type { Clock } from '../clock.ts';
+import { withinMs } from '../deadline.ts';
 import type { Message } from '../message/message.ts';
 import type { MessageState } from '../message/lifecycle.ts';
 import { asProblem, fromProblemData, Problem } from '../problem.ts';
@@ -55,7 +56,7 @@ export async function offerInTurn(
     try {
       breaker.began(set);
       const timeoutMs = Math.min(parts.acceptTimeoutMs, leftMs) + waitMs;
-      const receipts = await within(clock, timeoutMs, link(set).accept(placed, { waitMs }));
+      const receipts = await withinMs(clock, timeoutMs, link(set).accept(placed, { waitMs }));
       breaker.succeeded(set);
       return receipts.map((receipt, index) => resultOf(parts, placed[index], receipt));
     } catch (error) {
@@ -79,21 +80,6 @@ function placedIn({ candidates, message, ...rest }: Unplaced, turn: number): Off
     ...(candidate?.distanceKm === undefined ? {} : { distanceKm: candidate.distanceKm }),
   };
   return { ...rest, message: { ...message, placement } };
-}
-
-async function within<T>(clock: Clock, timeoutMs: number, work: Promise<T>): Promise<T> {
-  let cancel = (): void => undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    // The SET may have taken it all the same: the next one gets it under the same id.
-    const late = () =>
-      reject(new Problem('set-unavailable', `The SET did not answer within ${timeoutMs} ms.`));
-    cancel = clock.after(timeoutMs, late);
-  });
-  try {
-    return await Promise.race([work, timeout]);
-  } finally {
-    cancel();
-  }
 }
 
 function resultOf(parts: OfferParts, offer: Offer | undefined, receipt: Receipt): Published | Problem {
