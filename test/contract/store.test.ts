@@ -1,6 +1,7 @@
 /** The store contract, with the driver in-process over `pg` and over HTTP through the bridge. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
+import type { AgendaKind, DueEntry } from '../../shared/agenda/agenda.ts';
 import { mintMessageId, type MessageId } from '../../shared/identifier.ts';
 import type { Message } from '../../shared/message/message.ts';
 import type { Offer } from '../../shared/sets/set-link.ts';
@@ -9,6 +10,7 @@ import { migrate } from '../../shared/store/migrate.ts';
 import { openStore } from '../../shared/store/postgres-store.ts';
 import type { DeliveryOutcome, Store } from '../../shared/store/store.ts';
 import { useStack } from '../stack/current-stack.ts';
+import { until } from '../stack/until.ts';
 
 const stack = useStack();
 const set = 'hangzhou';
@@ -116,6 +118,44 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     const other = await store.commit([offerOf({ owner: 'other' }, key)], commitOptions);
     expect(other.receipts[0]).toMatchObject({ duplicate: false });
   });
+
+  it('stores a unit whole, or not at all when the key of its first message is taken', async () => {
+    const key = { keyHash: 'u'.repeat(64), fingerprint: 'one' };
+    const unit = [
+      { ...offerOf({}, key), unit: 'u1' },
+      { ...offerOf(), unit: 'u1' },
+    ];
+    const copy = [
+      { ...offerOf({}, key), unit: 'u2' },
+      { ...offerOf(), unit: 'u2' },
+    ];
+    const other = offerOf();
+    const { receipts } = await store.commit([...unit, ...copy, other], commitOptions);
+    expect(receipts.map(({ duplicate }) => duplicate)).toEqual([false, false, true, true, false]);
+    expect(await store.load(copy.map(({ message }) => message.id))).toEqual([]);
+  });
+
+  it('keeps what is due later out of the sending, and hands it out once it is due', async () => {
+    const soon = { ...offerOf({ expiresAtMs: 4_000_000_000_000 }), due: { afterMs: 30 } };
+    const past = { ...offerOf(), due: { atMs: 1_000_000_000_000 } };
+    const later = { ...offerOf(), due: { atMs: 4_000_000_000_000 } };
+    const { receipts, dueInMs } = await store.commit([soon, past, later], { ...commitOptions, set: 'due' });
+    expect(receipts.map(({ state }) => state)).toEqual(['SCHEDULED', 'READY', 'SCHEDULED']);
+    expect(dueInMs).toBeCloseTo(30, 0);
+    const entries = await until(5_000, async () => nonEmpty(await claimDue('release')));
+    const ready = { set: 'due', host: 'test', resendAfterMs: 60_000 };
+    const { lease, messages } = await store.makeReady(entries, ready);
+    expect(messages.map((message) => ({ ...message, body: [...message.body] }))).toEqual([
+      { ...soon.message, body: [...soon.message.body], placement: { ...soon.message.placement, set: 'due' } },
+    ]);
+    expect(lease).toBeDefined();
+    // A worker whose lease is over gets nothing.
+    expect(await store.makeReady(entries, ready)).toEqual({ messages: [] });
+    expect((await store.find(later.message.id))?.state).toBe('SCHEDULED');
+  });
+
+  const nonEmpty = (entries: readonly DueEntry[]) => (entries.length > 0 ? entries : undefined);
+  const claimDue = (kind: AgendaKind) => store.claim({ set: 'due', kind, limit: 10, leaseMs: 60_000 });
 
   it('stores one of a hundred concurrent offers with one idempotency key', async () => {
     const key = { keyHash: 'b'.repeat(64), fingerprint: 'one' };

@@ -149,3 +149,70 @@ test('a request that no SET took lets its retry go on at once', async () => {
   await expect(publish(edge, 'order-1')).rejects.toMatchObject({ kind: 'set-unavailable' });
   expect(released).toHaveLength(1);
 });
+
+/** What each SET was offered, call by call. */
+function callsOf(offers: readonly Offer[]): readonly string[] {
+  return offers.map(({ message }) => message.placement.set);
+}
+
+const somewhere = (): Draft => request('unused').draft;
+const keyless = { owner: 'shop', place: nearHangzhou, waitMs: 0 };
+
+test('what stands in no SET’s way is published, the rest is answered in its place', async () => {
+  const edge = openEdge(present, new FakeClock());
+  const drafts = [somewhere(), { ...somewhere(), topic: 'unknown' }, somewhere()];
+  const results = await edge.publisher.publishMany(drafts, keyless);
+  expect(results.map((result) => (result instanceof Problem ? result.kind : result.state))).toEqual([
+    'stored',
+    'not-found',
+    'stored',
+  ]);
+});
+
+test('many messages under one key are the same messages when the request is repeated', async () => {
+  const clock = new FakeClock();
+  const context = { ...keyless, idempotency: { key: 'import-7', fingerprint: 'f' } };
+  const drafts = Array.from({ length: 5 }, somewhere);
+  const idsAt = async (edge: Edge): Promise<readonly unknown[]> =>
+    (await edge.publisher.publishMany(drafts, context)).map((result) => 'id' in result && result.id);
+  const first = await idsAt(openEdge(present, clock));
+  await clock.move(3_000);
+  expect(await idsAt(openEdge(away, clock))).toEqual(first);
+  expect(new Set(first).size).toBe(5);
+});
+
+test('what belongs together is one unit in one shard of one SET, and its first message speaks for the key', async () => {
+  const edge = openEdge(present, new FakeClock());
+  const context = { ...keyless, idempotency: { key: 'order-9', fingerprint: 'f' } };
+  const drafts = [{ ...somewhere(), key: 'a' }, { ...somewhere(), key: 'b' }, somewhere()];
+  await edge.publisher.publishTogether(drafts, context, {});
+  expect(callsOf(edge.offers)).toEqual(['hangzhou', 'hangzhou', 'hangzhou']);
+  expect(new Set(edge.offers.map(({ unit }) => unit)).size).toBe(1);
+  expect(new Set(edge.offers.map(({ message }) => JSON.stringify(originOf(message.id)))).size).toBe(1);
+  expect(edge.offers.map(({ idempotency }) => idempotency !== undefined)).toEqual([true, false, false]);
+});
+
+test('what belongs together is refused whole when one of it cannot go', async () => {
+  const edge = openEdge(present, new FakeClock());
+  const drafts = [somewhere(), { ...somewhere(), topic: 'unknown' }];
+  await expect(edge.publisher.publishTogether(drafts, keyless, {})).rejects.toMatchObject({
+    kind: 'not-found',
+  });
+  expect(edge.offers).toEqual([]);
+});
+
+test('a lane has one home, wherever its publishers are and whatever is down, and never leaves it', async () => {
+  const lane: Draft = { ...somewhere(), order: { kind: 'lane', lane: 'user-42' } };
+  const nearVirginia = { ...keyless, place: { latitude: 39, longitude: -77 } };
+  const everywhere = openEdge(present, new FakeClock());
+  await everywhere.publisher.publish(lane, keyless);
+  await everywhere.publisher.publish(lane, nearVirginia);
+  const [home] = callsOf(everywhere.offers);
+  const sick = openEdge(present, new FakeClock(), withHealth(allUp, { [home ?? '']: 'down' }));
+  await sick.publisher.publish(lane, keyless);
+  expect([...callsOf(everywhere.offers), ...callsOf(sick.offers)]).toEqual([home, home, home]);
+  const gone = openEdge(present, new FakeClock(), allUp, () =>
+    Promise.reject(new Problem('database-unavailable', 'It is away.')),
+  );
+  await expect(gone.publisher.publish(lane, keyless)).rejects.toMatchObject({ kind: 'set-unavailable' });
+});
