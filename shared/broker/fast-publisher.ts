@@ -2,6 +2,7 @@
  * Publishing without confirms, on a channel of its own: at most once. RabbitMQ tells only about messages no queue
  * took. What was written before `close` arrives, because closing the channel waits for RabbitMQ to read up to there.
  */
+import process from 'node:process';
 import type { Channel, ChannelModel } from 'amqplib';
 import type { OutboundMessage } from '../message/amqp-message.ts';
 import { unavailable } from './amqp-problem.ts';
@@ -18,6 +19,8 @@ export class FastPublisher {
   #isClosing = false;
   /** Calls that wait for room, or for the channel that is being opened. */
   #waiting: (() => void)[] = [];
+  /** Resolves when what was published in this turn of the event loop is in the socket. */
+  #turn: Promise<void> | undefined;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -37,6 +40,7 @@ export class FastPublisher {
       while (!this.#isReady()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
       this.#send(message);
     }
+    await (this.#turn ??= this.#endOfTurn());
   }
 
   /** Lets waiting calls look again; they end with a Problem when the broker cannot be written to. */
@@ -53,6 +57,21 @@ export class FastPublisher {
     this.wake();
     const channel = this.#channel;
     if (channel) await endsWithin(this.#options.clock, timeoutMs, closeChannel(channel));
+  }
+
+  /**
+   * amqplib gathers the frames of a turn and writes them at its end (lib/mux.js: `nextTick`, then `setImmediate`; ours
+   * stands behind it in both queues). All callers of a turn go on together, because what they do next, which is to
+   * answer clients, takes a third less CPU in one go.
+   */
+  #endOfTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        this.#turn = undefined;
+        resolve();
+      };
+      process.nextTick(() => setImmediate(end));
+    });
   }
 
   #isReady(): boolean {
