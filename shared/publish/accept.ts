@@ -171,7 +171,9 @@ interface Placed {
 }
 
 async function offerAll(parts: AcceptParts, asked: Asked, ids: Ids): Promise<readonly Result[]> {
-  const results: Result[] = asked.routed.map((each) => (each instanceof Problem ? each : noneLeft()));
+  const results: (Result | undefined)[] = asked.routed.map((each) =>
+    each instanceof Problem ? each : undefined,
+  );
   const groups = new Map<string, Placed[]>();
   let position = 0;
   for (const [index, routed] of asked.routed.entries()) {
@@ -184,11 +186,12 @@ async function offerAll(parts: AcceptParts, asked: Asked, ids: Ids): Promise<rea
     const offering = { offers: group.map(({ offer }) => offer), waitMs: asked.context.waitMs };
     const taken = await offerInTurn(parts, offering).catch(asProblem);
     group.forEach(({ index }, nth) => {
-      results[index] = taken instanceof Problem ? taken : (taken[nth] ?? noneLeft());
+      results[index] = taken instanceof Problem ? taken : taken[nth];
     });
   };
   await Promise.all([...groups.values()].map(offerGroup));
-  return results;
+  // Made only where one is missing: a Problem takes the stack, which costs as much as the rest of the publish.
+  return results.map((result) => result ?? noneLeft());
 }
 
 interface Positioned {
