@@ -1,5 +1,6 @@
 /** Messages: commit, settle, load, find. One query, one function. */
 import { Buffer } from 'node:buffer';
+import type { Lease } from '../agenda/agenda.ts';
 import { toUuid, type MessageId } from '../identifier.ts';
 import type { MessageState } from '../message/lifecycle.ts';
 import type { Attempt, DeliveryRecord, MessageRecord, Offer, Receipt } from '../sets/set-link.ts';
@@ -195,6 +196,8 @@ function asRow({ message, idempotency, due, transaction }: Offer, unit: number):
  */
 export async function settleEntry(sql: Sql, settlement: Settlement): Promise<void> {
   const { lease, confirmed, unroutable, failed, again } = settlement;
+  if (confirmed.length > 0 && unroutable.length + failed.length + again.length === 0)
+    return settleConfirmed(sql, lease, confirmed);
   const all = [...confirmed, ...unroutable, ...failed, ...again].map(toUuid);
   const states = [
     ...confirmed.map(() => 'CONFIRMED'),
@@ -220,6 +223,22 @@ export async function settleEntry(sql: Sql, settlement: Settlement): Promise<voi
     INSERT INTO agenda (kind, set_id, refs, due_at, attempts)
     SELECT kind, set_id, ${again.map(toUuid)}::uuid[], now() + make_interval(secs => ${settlement.againAfterMs / 1000}), attempts + 1
     FROM entry WHERE ${again.length} > 0`);
+}
+
+/**
+ * The usual end of an entry: every message was confirmed. Half the price of the statement above, and nobody waits for
+ * the disk: a settle that a crash of Postgres takes back leaves the entry, which falls due and sends once more, as
+ * after a crash of the host before its settle.
+ */
+async function settleConfirmed(sql: Sql, lease: Lease, confirmed: readonly MessageId[]): Promise<void> {
+  const ids = confirmed.map(toUuid).toSorted();
+  await answerOf(sql`
+    WITH entry AS (
+      DELETE FROM agenda WHERE id = ${lease.entry}::bigint AND lease_token = ${lease.token}::bigint
+    )
+    UPDATE message SET state = 'CONFIRMED', send_attempts = send_attempts + 1, confirmed_at = now()
+    WHERE id = ANY(${ids}::uuid[]) AND state = 'READY' AND id >= ${ids.at(0)}::uuid AND id <= ${ids.at(-1)}::uuid
+      AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'`);
 }
 
 export async function loadMessages(sql: Sql, ids: readonly MessageId[]): Promise<readonly StoredMessage[]> {
