@@ -1,6 +1,13 @@
 /** What answers look like, for the OpenAPI document. */
 import { z } from 'zod';
 import { messageKey, messageTag, setName, topicName } from '../shared/message/draft-schema.ts';
+import {
+  deliveryTransitions,
+  messageTransitions,
+  type DeliveryState,
+  type MessageState,
+} from '../shared/message/lifecycle.ts';
+import type { PublishedState } from '../shared/publish/publisher.ts';
 
 export const messageId = z
   .string()
@@ -16,12 +23,28 @@ const reason = z.string().meta({
   example: 'nearest',
 });
 
+const messageStates = Object.keys(messageTransitions) as MessageState[];
+const deliveryStates = Object.keys(deliveryTransitions) as DeliveryState[];
+
+const publishedStates = [
+  'stored',
+  'scheduled',
+  'prepared',
+  'confirmed',
+  'unroutable',
+  'failed',
+  'sent',
+  'cancelled',
+  'rolled_back',
+  'check_exhausted',
+] as const satisfies readonly PublishedState[];
+
 export const publishedSchema = z
   .object({
     id: messageId,
-    state: z.enum(['stored', 'confirmed', 'unroutable', 'failed', 'sent']).meta({
+    state: z.enum(publishedStates).meta({
       description:
-        'stored: committed. confirmed, unroutable: what the broker said within Prefer: wait. sent: fast, handed to the broker.',
+        'stored: committed. scheduled: committed, due later. prepared: committed as a half message. confirmed, unroutable: what the broker said within Prefer: wait. sent: fast, handed to the broker. The others are met by retries only.',
       example: 'stored',
     }),
     set: setName,
@@ -40,14 +63,14 @@ const attemptSchema = z.object({
     .int()
     .nullable()
     .meta({ description: 'HTTP status of the webhook, null when it did not answer.' }),
-  outcome: z.enum(['DONE', 'RETRY', 'DEAD']),
+  outcome: z.enum(deliveryStates),
   durationMs: z.number(),
   error: z.string().nullable(),
 });
 
 const deliverySchema = z.object({
   subscription: z.string(),
-  state: z.enum(['DONE', 'RETRY', 'DEAD']),
+  state: z.enum(deliveryStates),
   attempts: z.array(attemptSchema),
   nextAttemptAt: instant.nullable(),
 });
@@ -58,7 +81,7 @@ export const messageSchema = z
     topic: topicName,
     tag: messageTag.nullable(),
     key: messageKey.nullable(),
-    state: z.enum(['READY', 'CONFIRMED', 'UNROUTABLE', 'FAILED']),
+    state: z.enum(messageStates),
     set: setName,
     route: z.object({ reason, distanceKm: distanceKm.nullable() }),
     contentType: z.string(),

@@ -8,6 +8,7 @@ import type { Context } from 'hono';
 import { Problem } from '../shared/problem.ts';
 import { toResponse } from './answer.ts';
 import type { Answer } from './answer.ts';
+import { bulkDoors } from './bulk.ts';
 import type { Door, Visit } from './door.ts';
 import { healthDoors } from './health.ts';
 import { messageDoors } from './messages.ts';
@@ -28,7 +29,12 @@ type Frame = { Bindings: NodeBindings };
  * @example serve({ fetch: createApp(services, (entry) => console.error(JSON.stringify(entry))).fetch, port })
  */
 export function createApp(services: Services, log: Log): Hono<Frame> {
-  const working = [...messageDoors(services), ...setDoors(services), ...healthDoors(services)];
+  const working = [
+    ...messageDoors(services),
+    ...bulkDoors(services),
+    ...setDoors(services),
+    ...healthDoors(services),
+  ];
   const doors = [...working, ...referenceDoors(working)];
   const app = new Hono<Frame>();
   for (const door of doors) {

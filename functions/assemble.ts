@@ -123,7 +123,10 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
     telemetry,
     isUsable: (set) => breaker.usable(set),
     platform: settings.SETWAY_PLATFORM,
-    limits: { maxBodyBytes: settings.SETWAY_MAX_BODY_BYTES },
+    limits: {
+      maxBodyBytes: settings.SETWAY_MAX_BODY_BYTES,
+      maxBulkBytes: settings.SETWAY_MAX_BULK_BYTES,
+    },
     metricsAccess: settings.SETWAY_OPEN_METRICS === 'yes' ? 'open' : 'key',
   };
 }

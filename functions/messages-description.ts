@@ -2,6 +2,9 @@
 import { z } from 'zod';
 import {
   contentTypeText,
+  deliverAfterTime,
+  deliverAtTime,
+  expiresAfterTime,
   messageKey,
   messageMode,
   messageTag,
@@ -13,11 +16,9 @@ import {
 import { messageId, messageSchema, publishedSchema } from './answer-schemas.ts';
 import { bearerSecurity, described, describedProblems } from './describe.ts';
 import type { Door } from './door.ts';
+import { maxWaitSeconds } from './publish-context.ts';
 
-/** Longest `Prefer: wait`, in seconds: below the idle timeouts of common proxies. */
-export const maxWaitSeconds = 10;
-
-const publishProblems = describedProblems(
+export const publishProblems = describedProblems(
   'invalid-json',
   'unauthenticated',
   'forbidden',
@@ -55,7 +56,7 @@ const accepted = described('Accepted: stored, or for fast handed to the broker.'
   },
 });
 
-const requestHeaders = z.object({
+export const requestHeaders = z.object({
   'Idempotency-Key': z
     .string()
     .regex(/^[\x21-\x7e]{1,255}$/)
@@ -102,6 +103,9 @@ const rawHeaders = requestHeaders.extend({
   'Setway-Mode': messageMode.optional(),
   'Setway-Set': setName.optional(),
   'Setway-Route-Fallback': routeFallback.optional(),
+  'Setway-Deliver-After': deliverAfterTime.optional(),
+  'Setway-Deliver-At': deliverAtTime.optional(),
+  'Setway-Expires-After': expiresAfterTime.optional(),
   'Setway-Header-{name}': z
     .string()
     .optional()

@@ -1,13 +1,4 @@
-/**
- * Messages: publish one as JSON, publish one as it is, look one up.
- *
- *   Prefer: wait=5       (RFC 7240) holds the answer up to 5 s, at most 10, for the broker's confirm; the answer says
- *                        what was applied. Anything else in Prefer is ignored, as that RFC asks.
- *   Idempotency-Key      1 to 255 visible ASCII characters. The fingerprint that tells one request from another is
- *                        SHA-256 over method, path, content type, `Setway-*` and `ce-*` headers and the body: what
- *                        decides about the message, not how the request travelled nor where it came from.
- */
-import { createHash } from 'node:crypto';
+/** Messages: publish one as JSON, publish one as it is, look one up. */
 import type { ApiKey } from '../shared/catalog/api-key.ts';
 import { parseMessageId } from '../shared/identifier.ts';
 import { cloudEventMode, readBinaryEvent, readStructuredEvent } from '../shared/message/cloud-event.ts';
@@ -15,20 +6,17 @@ import { readDraft, readRawDraft } from '../shared/message/draft.ts';
 import type { Draft } from '../shared/message/message.ts';
 import { readStrictJson } from '../shared/message/strict-json.ts';
 import { Problem } from '../shared/problem.ts';
-import type { PublishContext } from '../shared/publish/publisher.ts';
-import { placeOfRequest } from '../shared/sets/place.ts';
-import type { Coordinates } from '../shared/sets/place.ts';
 import { answerJson } from './answer.ts';
 import type { Answer } from './answer.ts';
 import { authenticate } from './authenticate.ts';
 import type { Door, Visit } from './door.ts';
 import { findMessage } from './find-message.ts';
 import {
-  maxWaitSeconds,
   publishJsonDescription,
   publishRawDescription,
   readMessageDescription,
 } from './messages-description.ts';
+import { appliedPreference, publishContext } from './publish-context.ts';
 import { readBody, refuseEncodedBody, requireJsonType, requireUtf8 } from './request-body.ts';
 import type { Services } from './services.ts';
 
@@ -45,7 +33,7 @@ function publishJson(services: Services): Door {
       refuseEncodedBody(request);
       requireJsonType(request);
       const body = await readBody(request, services.limits.maxBodyBytes);
-      return publish(services, { visit, key, body }, readDraft(readStrictJson(body)));
+      return publish(services, { visit, key, body }, readDraft(readStrictJson(body), services.clock.nowMs()));
     },
   };
 }
@@ -58,7 +46,7 @@ function publishRaw(services: Services): Door {
       const key = await authenticate(request, 'publish', services);
       refuseEncodedBody(request);
       const body = await readBody(request, services.limits.maxBodyBytes);
-      return publish(services, { visit, key, body }, draftOfRaw(visit, body));
+      return publish(services, { visit, key, body }, draftOfRaw(visit, body, services.clock.nowMs()));
     },
   };
 }
@@ -78,22 +66,22 @@ function readMessage(services: Services): Door {
   };
 }
 
-function draftOfRaw({ request, parameter }: Visit, body: Uint8Array): Draft {
+function draftOfRaw({ request, parameter }: Visit, body: Uint8Array, nowMs: number): Draft {
   const raw = { topic: parameter('topic'), headers: request.headers, body };
   switch (cloudEventMode(request.headers)) {
     case 'binary':
-      return readBinaryEvent(raw);
+      return readBinaryEvent(raw, nowMs);
     case 'structured': {
       const [type, ...parameters] = (request.headers.get('content-type') ?? '').toLowerCase().split(';');
       if (type?.trim() !== 'application/cloudevents+json')
         throw new Problem('unsupported-media-type', noOtherEvents);
       requireUtf8(parameters);
-      return readStructuredEvent(raw);
+      return readStructuredEvent(raw, nowMs);
     }
     case 'batch':
       throw new Problem('unsupported-media-type', noOtherEvents);
     case undefined:
-      return readRawDraft(raw);
+      return readRawDraft(raw, nowMs);
   }
 }
 
@@ -106,53 +94,12 @@ interface Accepted {
 }
 
 async function publish(services: Services, accepted: Accepted, draft: Draft): Promise<Answer> {
-  const { visit, key } = accepted;
-  const { request, traceparent } = visit;
-  const place = placeOfRequest(
-    { headers: request.headers, cf: (request as { readonly cf?: Coordinates }).cf },
-    { platform: services.platform, clientPlace: key.maySetPlace ? 'allowed' : 'forbidden' },
-  );
-  const waitSeconds = preferredWait(request.headers.get('prefer'));
-  const idempotency = idempotencyOf(accepted);
-  const context: PublishContext = {
-    owner: key.owner,
-    waitMs: (waitSeconds ?? 0) * 1000,
-    ...(place === undefined ? {} : { place }),
-    ...(traceparent === undefined ? {} : { traceparent }),
-    ...(idempotency === undefined ? {} : { idempotency }),
-  };
+  const { visit, key, body } = accepted;
+  const context = publishContext(services, { visit, key, addBody: (hash) => hash.update(body) });
   const { id, state, set, route, duplicate } = await services.publisher.publish(draft, context);
   return answerJson(
     202,
     { id, state, set, route, duplicate },
-    {
-      location: `/v1/messages/${id}`,
-      ...(waitSeconds === undefined ? {} : { 'preference-applied': `wait=${waitSeconds}` }),
-    },
+    { location: `/v1/messages/${id}`, ...appliedPreference(visit.request) },
   );
-}
-
-/** Whole seconds of `wait`, clamped; undefined when it is not asked for. */
-function preferredWait(header: string | null): number | undefined {
-  const seconds =
-    header === null ? undefined : /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:$|[,;])/i.exec(header)?.[1];
-  return seconds === undefined ? undefined : Math.min(Number(seconds), maxWaitSeconds);
-}
-
-/** Not where the publisher is: one who moves between two tries sends the same message. */
-const decides = /^(?:content-type$|ce-|setway-(?!latitude$|longitude$))/i;
-
-function idempotencyOf({ visit, body }: Accepted): PublishContext['idempotency'] {
-  const { request } = visit;
-  const key = request.headers.get('idempotency-key');
-  if (key === null) return undefined;
-  if (!/^[\x21-\x7e]{1,255}$/.test(key)) {
-    throw new Problem('invalid-request', 'Idempotency-Key: 1 to 255 visible ASCII characters.', {
-      faults: [{ at: 'Idempotency-Key', detail: '1 to 255 visible ASCII characters.' }],
-    });
-  }
-  const deciding = [...request.headers].filter(([name]) => decides.test(name));
-  const head = [request.method, visit.url().pathname, deciding.sort(([a], [b]) => (a < b ? -1 : 1))];
-  const hash = createHash('sha256').update(JSON.stringify(head)).update('\n').update(body);
-  return { key, fingerprint: hash.digest('hex') };
 }

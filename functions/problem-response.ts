@@ -30,15 +30,8 @@ export type Log = (entry: LogEntry) => void;
 
 export function answerProblem(error: unknown, traceId: string): Answer {
   const problem = asProblem(error);
-  const { faults, retryAfterSeconds, headers } = problem.extras;
-  const document = {
-    type: problemType(problem.kind),
-    title: problem.title,
-    status: problem.status,
-    detail: publicDetail(problem),
-    ...(faults === undefined || faults.length === 0 ? {} : { errors: faults }),
-    ...(problem.status >= 500 ? { traceId } : {}),
-  };
+  const { retryAfterSeconds, headers } = problem.extras;
+  const document = { ...problemDocument(problem), ...(problem.status >= 500 ? { traceId } : {}) };
   const retryAfter =
     retryAfterSeconds === undefined ? {} : { 'retry-after': String(Math.ceil(retryAfterSeconds)) };
   return {
@@ -46,6 +39,18 @@ export function answerProblem(error: unknown, traceId: string): Answer {
     contentType: 'application/problem+json',
     body: JSON.stringify(document),
     headers: { ...headers, ...retryAfter },
+  };
+}
+
+/** What clients may see of a problem. */
+export function problemDocument(problem: Problem): Readonly<Record<string, unknown>> {
+  const { faults } = problem.extras;
+  return {
+    type: problemType(problem.kind),
+    title: problem.title,
+    status: problem.status,
+    detail: publicDetail(problem),
+    ...(faults === undefined || faults.length === 0 ? {} : { errors: faults }),
   };
 }
 

@@ -1,4 +1,5 @@
 /** The body of a request: its announced type and encoding, and its bytes up to a limit, copied as little as possible. */
+import { joined } from '../shared/message/json-items.ts';
 import { Problem } from '../shared/problem.ts';
 
 /**
@@ -18,15 +19,23 @@ export function refuseEncodedBody(request: Request): void {
  * @throws Problem `unsupported-media-type`
  */
 export function requireJsonType(request: Request): void {
-  const contentType = request.headers.get('content-type') ?? '';
-  if (contentType === 'application/json') return;
-  const [type, ...parameters] = contentType.toLowerCase().split(';');
-  if (type?.trim() !== 'application/json') {
-    throw new Problem('unsupported-media-type', 'Send "Content-Type: application/json".', {
-      headers: { accept: 'application/json' },
+  mediaTypeOf(request, ['application/json']);
+}
+
+/**
+ * Which of these media types the body has; all of them are UTF-8.
+ * @throws Problem `unsupported-media-type` when it has none of them
+ */
+export function mediaTypeOf<Type extends string>(request: Request, types: readonly Type[]): Type {
+  const [given = '', ...parameters] = (request.headers.get('content-type') ?? '').toLowerCase().split(';');
+  const type = types.find((name) => name === given.trim());
+  if (type === undefined) {
+    throw new Problem('unsupported-media-type', `Send "Content-Type: ${types.join('" or "')}".`, {
+      headers: { accept: types.join(', ') },
     });
   }
   requireUtf8(parameters);
+  return type;
 }
 
 /** @throws Problem `unsupported-media-type` when a charset is named and it is not UTF-8 */
@@ -42,43 +51,59 @@ export function requireUtf8(parameters: readonly string[]): void {
  * @throws Problem `too-large`, or `request-timeout` when the client went away
  */
 export async function readBody(request: Request, maxBodyBytes: number): Promise<Uint8Array> {
+  const length = announcedLength(request, maxBodyBytes);
+  if (length !== undefined) return readWhole(request, maxBodyBytes);
+  const parts: Uint8Array[] = [];
+  for await (const part of readStream(request, maxBodyBytes)) parts.push(part);
+  return joined(
+    parts,
+    parts.reduce((size, part) => size + part.length, 0),
+  );
+}
+
+/** A body of this size comes in one piece: a stream costs more than it saves. */
+const onePieceBytes = 256 * 1024;
+
+/**
+ * The body in pieces, as it arrives.
+ * @throws Problem as `readBody`
+ */
+export async function* readPieces(request: Request, maxBodyBytes: number): AsyncGenerator<Uint8Array> {
+  const length = announcedLength(request, maxBodyBytes);
+  if (length !== undefined && length <= onePieceBytes) yield await readWhole(request, maxBodyBytes);
+  else yield* readStream(request, maxBodyBytes);
+}
+
+function announcedLength(request: Request, maxBodyBytes: number): number | undefined {
   const length = request.headers.get('content-length');
-  if (length !== null && !(Number(length) <= maxBodyBytes)) throw tooLarge(maxBodyBytes);
-  if (length === null) return readStream(request, maxBodyBytes);
+  if (length === null) return undefined;
+  if (!(Number(length) <= maxBodyBytes)) throw tooLarge(maxBodyBytes);
+  return Number(length);
+}
+
+async function readWhole(request: Request, maxBodyBytes: number): Promise<Uint8Array> {
   const body = new Uint8Array(await request.arrayBuffer().catch(gone));
   if (body.length > maxBodyBytes) throw tooLarge(maxBodyBytes);
   return body;
 }
 
-async function readStream(request: Request, maxBodyBytes: number): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
+async function* readStream(request: Request, maxBodyBytes: number): AsyncGenerator<Uint8Array> {
   let size = 0;
   const body: ReadableStream<Uint8Array> | null = request.body;
   const reader = body?.getReader();
-  if (!reader) return new Uint8Array();
-  for (;;) {
-    const { done, value } = await reader.read().catch(gone);
-    if (done) return joined(parts, size);
-    size += value.length;
-    if (size > maxBodyBytes) {
-      // What the client still sends is of no interest, and neither is how its stream ends.
-      reader.cancel().catch(() => undefined);
-      throw tooLarge(maxBodyBytes);
+  if (!reader) return;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read().catch(gone);
+      if (done) return;
+      size += value.length;
+      if (size > maxBodyBytes) throw tooLarge(maxBodyBytes);
+      yield value;
     }
-    parts.push(value);
+  } finally {
+    // What the client still sends is of no interest, and neither is how its stream ends.
+    reader.cancel().catch(() => undefined);
   }
-}
-
-function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
-  const [first] = parts;
-  if (parts.length === 1 && first) return first;
-  const body = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    body.set(part, at);
-    at += part.length;
-  }
-  return body;
 }
 
 function tooLarge(maxBodyBytes: number): Problem {

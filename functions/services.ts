@@ -19,5 +19,10 @@ export interface Services {
   readonly platform: Platform;
   /** Whether `/metrics` asks for an API key. */
   readonly metricsAccess: 'open' | 'key';
-  readonly limits: { readonly maxBodyBytes: number };
+  readonly limits: {
+    /** Of one message. */
+    readonly maxBodyBytes: number;
+    /** Of a request that carries many. */
+    readonly maxBulkBytes: number;
+  };
 }

@@ -56,6 +56,8 @@ const schema = z.object({
   SETWAY_OPEN_METRICS: z.enum(['no', 'yes']).default('no'),
   /** Largest body of a publish. RabbitMQ 4 takes messages up to 16 MiB; a queue of large messages is slow for all. */
   SETWAY_MAX_BODY_BYTES: whole(1_048_576, { least: 1024, most: 8_388_608 }),
+  /** Largest body of a bulk request. Each of its messages is bound by the setting above; all of them wait in memory. */
+  SETWAY_MAX_BULK_BYTES: whole(8_388_608, { least: 1024, most: 33_554_432 }),
   /** How long an edge waits for one SET before it offers the message to the next one. */
   SETWAY_ACCEPT_TIMEOUT_MS: whole(1_200, { least: 50, most: 30_000 }),
   /** How long an edge tries in all before it answers 503. Three SETs' worth of waiting is lost patience. */

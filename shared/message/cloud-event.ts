@@ -50,7 +50,7 @@ export function cloudEventMode(headers: {
  * Binary mode: attributes in `ce-*` headers, the request's body is the data.
  * @throws Problem `invalid-request` naming the header
  */
-export function readBinaryEvent(raw: RawPublish): Draft {
+export function readBinaryEvent(raw: RawPublish, nowMs: number): Draft {
   const attributes = new Map<string, string>();
   const others: (readonly [string, string])[] = [];
   for (const [name, value] of raw.headers) {
@@ -58,14 +58,14 @@ export function readBinaryEvent(raw: RawPublish): Draft {
     if (!lowerName.startsWith(prefix)) others.push([lowerName, value]);
     else attributes.set(lowerName.slice(prefix.length), decodeValue(value, lowerName));
   }
-  return toDraft({ ...raw, headers: others }, attributes);
+  return toDraft({ ...raw, headers: others }, attributes, nowMs);
 }
 
 /**
  * Structured mode: one event as a JSON object.
  * @throws Problem `invalid-json`, or `invalid-request` naming the member
  */
-export function readStructuredEvent(raw: RawPublish): Draft {
+export function readStructuredEvent(raw: RawPublish, nowMs: number): Draft {
   const event = readStrictJson(raw.body);
   if (typeof event !== 'object' || event === null || Array.isArray(event)) {
     throw new Problem('invalid-json', 'A structured CloudEvent is one JSON object.');
@@ -79,7 +79,8 @@ export function readStructuredEvent(raw: RawPublish): Draft {
     datacontenttype === undefined ? 'application/json' : textOf(datacontenttype, 'datacontenttype');
   const others = [...raw.headers].filter(([name]) => name.toLowerCase() !== 'content-type');
   const headers = [...others, ['content-type', contentType] as const];
-  return toDraft({ topic: raw.topic, headers, body: dataBytes(data, base64, contentType) }, attributes);
+  const body = dataBytes(data, base64, contentType);
+  return toDraft({ topic: raw.topic, headers, body }, attributes, nowMs);
 }
 
 /** `ce-*` headers of a message for a delivery in binary mode; body and content type are the message's own. */
@@ -97,7 +98,7 @@ export function toStructuredEvent(message: Message): Uint8Array {
 }
 
 /** Attributes become `ce-*` client headers of the raw form, which checks the rest. */
-function toDraft(raw: RawPublish, attributes: Attributes): Draft {
+function toDraft(raw: RawPublish, attributes: Attributes, nowMs: number): Draft {
   checkAttributes(attributes);
   const others = [...raw.headers];
   const has = (name: string) => others.some(([other]) => other.toLowerCase() === name);
@@ -114,7 +115,7 @@ function toDraft(raw: RawPublish, attributes: Attributes): Draft {
       throw broken('partitionkey', 'Not usable as a key; send Setway-Key too.');
     derived.push(['setway-key', key]);
   }
-  return readRawDraft({ ...raw, headers: [...others, ...own, ...derived] });
+  return readRawDraft({ ...raw, headers: [...others, ...own, ...derived] }, nowMs);
 }
 
 function checkAttributes(attributes: Attributes): void {

@@ -66,6 +66,24 @@ export const contentTypeText = z
   .regex(mediaType, 'A media type, such as "text/plain; charset=utf-8".')
   .meta({ description: 'Media type of the body.', example: 'application/json' });
 
+const duration = z.union([z.number(), z.string().max(64)]);
+
+export const deliverAfterTime = duration.meta({
+  description: 'Delivered after this long: seconds, or units such as "10m" or "2h30m"; 1 s to 366 days.',
+  example: '10m',
+});
+
+export const deliverAtTime = z.string().max(64).meta({
+  description:
+    'Delivered at this instant (RFC 3339), at most 366 days ahead; in the past: at once. Either this or deliverAfter.',
+  example: '2026-12-24T18:00:00Z',
+});
+
+export const expiresAfterTime = duration.meta({
+  description: 'Not delivered any more after this long, counted from now; retries included.',
+  example: '1h',
+});
+
 export const publishSchema = z
   .strictObject({
     topic: topicName,
@@ -97,6 +115,9 @@ export const publishSchema = z
       .strictObject({ set: setName, fallback: routeFallback.optional().meta({ default: 'prefer' }) })
       .optional()
       .meta({ description: 'Explicit choice of a SET, if the topic has the rule.' }),
+    deliverAfter: deliverAfterTime.optional(),
+    deliverAt: deliverAtTime.optional(),
+    expiresAfter: expiresAfterTime.optional(),
   })
   .meta({ id: 'Publish', description: 'One message to publish.' });
 

@@ -1,7 +1,8 @@
 /**
  * From what a client sent to a `Draft` within all limits. Two forms:
  *
- * JSON form   `{topic, tag?, key?, mode?, body | bodyBase64, contentType?, headers?, route?}`
+ * JSON form   `{topic, tag?, key?, mode?, body | bodyBase64, contentType?, headers?, route?, deliverAfter? | deliverAt?,
+ *             expiresAfter?}`
  * raw form    the payload is the request's body, byte for byte, its type is `Content-Type`, and the rest are headers:
  *
  *   Setway-Tag              eu.created
@@ -9,6 +10,8 @@
  *   Setway-Mode             confirm | fast
  *   Setway-Set              hangzhou
  *   Setway-Route-Fallback   only | prefer            needs Setway-Set
+ *   Setway-Deliver-After    10m                      or Setway-Deliver-At: 2026-12-24T18:00:00Z
+ *   Setway-Expires-After    1h
  *   Setway-Header-<name>    a header <name> of the client's own, passed on to the webhook
  *
  * An unknown `Setway-*` header is refused like an unknown field. `Setway-Latitude` and `Setway-Longitude` are read
@@ -23,6 +26,7 @@ import type { ClientHeaders } from './client-headers.ts';
 import { publishSchema } from './draft-schema.ts';
 import type { PublishRequest } from './draft-schema.ts';
 import type { Draft } from './message.ts';
+import { readTimes, type GivenTimes, type Times } from './times.ts';
 
 const jsonType = 'application/json';
 const bytesType = 'application/octet-stream';
@@ -34,6 +38,9 @@ const headerFields = {
   'setway-mode': 'mode',
   'setway-set': 'set',
   'setway-route-fallback': 'fallback',
+  'setway-deliver-after': 'deliverAfter',
+  'setway-deliver-at': 'deliverAt',
+  'setway-expires-after': 'expiresAfter',
 } as const;
 type HeaderField = (typeof headerFields)[keyof typeof headerFields];
 const placeHeaders: ReadonlySet<string> = new Set(['setway-latitude', 'setway-longitude']);
@@ -42,10 +49,11 @@ const clientHeaderPrefix = 'setway-header-';
 /**
  * The JSON form.
  * @param value what the strict JSON reader answered
+ * @param nowMs for how far ahead a time may be, and when the message expires
  * @throws Problem `invalid-json` when it is no object, `invalid-request` with every fault by JSON pointer
- * @example readDraft({ topic: 'orders', key: 'user-42', body: { order: 4711 } })
+ * @example readDraft({ topic: 'orders', key: 'user-42', body: { order: 4711 } }, clock.nowMs())
  */
-export function readDraft(value: unknown): Draft {
+export function readDraft(value: unknown, nowMs: number): Draft {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new Problem('invalid-json', 'The body is JSON but not an object. Send {"topic": …, "body": …}.');
   }
@@ -54,8 +62,10 @@ export function readDraft(value: unknown): Draft {
   const faults: Fault[] = [];
   const headers = readClientHeaders(Object.entries(parsed.data.headers ?? {}), '/headers/', faults);
   const payload = readPayload(parsed.data, faults);
+  const mode = parsed.data.mode ?? 'confirm';
+  const times = readTimes(parsed.data, { nowMs, mode, at: (name) => `/${name}` }, faults);
   if (faults.length > 0 || payload === undefined) throw refused(faults);
-  return toDraft(parsed.data, payload, headers);
+  return toDraft(parsed.data, { ...payload, headers, times });
 }
 
 export interface RawPublish {
@@ -67,9 +77,9 @@ export interface RawPublish {
 /**
  * The raw form.
  * @throws Problem `invalid-request` with every fault by header name
- * @example readRawDraft({ topic: 'orders', headers: request.headers, body })
+ * @example readRawDraft({ topic: 'orders', headers: request.headers, body }, clock.nowMs())
  */
-export function readRawDraft(raw: RawPublish): Draft {
+export function readRawDraft(raw: RawPublish, nowMs: number): Draft {
   const faults: Fault[] = [];
   const { fields, contentType, own } = sortHeaders(raw.headers, faults);
   const headers = readClientHeaders(own, 'Setway-Header-', faults);
@@ -88,8 +98,14 @@ export function readRawDraft(raw: RawPublish): Draft {
   }
   const parsed = publishSchema.safeParse(request);
   if (!parsed.success) faults.push(...parsed.error.issues.flatMap((issue) => rawFaultsOf(issue)));
+  const mode = parsed.data?.mode ?? 'confirm';
+  const times = readTimes(fields, { nowMs, mode, at: headerOf }, faults);
   if (!parsed.success || faults.length > 0) throw refused(faults);
-  return toDraft(parsed.data, { body: raw.body, contentType: request.contentType }, headers);
+  return toDraft(parsed.data, { body: raw.body, contentType: request.contentType, headers, times });
+}
+
+function headerOf(name: keyof GivenTimes): string {
+  return headerOfPath[name] ?? name;
 }
 
 interface Payload {
@@ -97,16 +113,22 @@ interface Payload {
   readonly contentType: string;
 }
 
-function toDraft(request: PublishRequest, payload: Payload, headers: ClientHeaders): Draft {
+interface Content extends Payload {
+  readonly headers: ClientHeaders;
+  readonly times: Times;
+}
+
+function toDraft(request: PublishRequest, content: Content): Draft {
   const { topic, tag, key, route } = request;
   return {
     topic,
     ...(tag === undefined ? {} : { tag }),
     ...(key === undefined ? {} : { key }),
     mode: request.mode ?? 'confirm',
-    body: payload.body,
-    contentType: payload.contentType,
-    headers,
+    body: content.body,
+    contentType: content.contentType,
+    headers: content.headers,
+    ...content.times,
     ...(route === undefined ? {} : { route: { set: route.set, fallback: route.fallback ?? 'prefer' } }),
   };
 }
@@ -185,6 +207,9 @@ const headerOfPath: Readonly<Record<string, string>> = {
   contentType: 'Content-Type',
   'route.set': 'Setway-Set',
   'route.fallback': 'Setway-Route-Fallback',
+  deliverAfter: 'Setway-Deliver-After',
+  deliverAt: 'Setway-Deliver-At',
+  expiresAfter: 'Setway-Expires-After',
 };
 
 function rawFaultsOf(issue: Issue): Fault[] {

@@ -172,12 +172,12 @@ const table: readonly (readonly [string, number, Bad])[] = [
 
 describe('a bad request', () => {
   it.each(table)('%s → %d', async (_, status, bad) => {
-    const edge = openEdge({ limits: { maxBodyBytes } });
+    const edge = openEdge({ limits: { maxBodyBytes, maxBulkBytes: maxBodyBytes } });
     expect(await consequences(edge, bad)).toEqual(refusal(status));
   });
 
   it('of 100,000 keys → 422', async () => {
-    const edge = openEdge({ limits: { maxBodyBytes: 4 * 1024 * 1024 } });
+    const edge = openEdge({ limits: { maxBodyBytes: 4 * 1024 * 1024, maxBulkBytes: 0 } });
     const body = Object.fromEntries(Array.from({ length: 100_000 }, (_, i) => [`k${i}`, i]));
     expect(await consequences(edge, publish({ body }))).toEqual(refusal(422));
   });
@@ -198,7 +198,7 @@ describe('a bad request', () => {
   });
 
   it('at the limits is a good one', async () => {
-    const edge = openEdge({ limits: { maxBodyBytes } });
+    const edge = openEdge({ limits: { maxBodyBytes, maxBulkBytes: maxBodyBytes } });
     const exact = `{"topic":"orders","body":1}`.padEnd(maxBodyBytes, ' ');
     expect((await sendBad(edge, { body: exact })).status).toBe(202);
     expect(

@@ -72,6 +72,12 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     keys,
     table,
   };
+  const publish = async (draft: Draft, context: PublishContext): Promise<Published> => {
+    published.push({ draft, context });
+    const id = mintMessageId({ setNumber: 1, shard: 0 }, 1_700_000_000_000);
+    const route = { reason: 'nearest', distanceKm: 3 };
+    return { id, state: 'stored', set: 'hangzhou', route, duplicate: false };
+  };
   const services: Services = {
     clock: systemClock,
     catalog: {
@@ -82,17 +88,8 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     },
     publisher: {
       ...unasked,
-      async publish(draft, context): Promise<Published> {
-        published.push({ draft, context });
-        const id = mintMessageId({ setNumber: 1, shard: 0 }, 1_700_000_000_000);
-        return {
-          id,
-          state: 'stored',
-          set: 'hangzhou',
-          route: { reason: 'nearest', distanceKm: 3 },
-          duplicate: false,
-        };
-      },
+      publish,
+      publishMany: (drafts, context) => Promise.all(drafts.map((draft) => publish(draft, context))),
     },
     link: (set) => ({
       accept: () => Promise.reject(new Error('the doors never offer')),
@@ -104,7 +101,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     telemetry: createTelemetry(),
     platform: 'vercel',
     metricsAccess: 'key',
-    limits: { maxBodyBytes: 1024 * 1024 },
+    limits: { maxBodyBytes: 1024 * 1024, maxBulkBytes: 8 * 1024 * 1024 },
     ...overrides,
   };
   const app = createApp(services, (entry) => void log.push(entry));

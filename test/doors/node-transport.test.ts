@@ -8,7 +8,7 @@ import { createApp } from '../../functions/app.ts';
 import { openEdge } from './edge.ts';
 
 const maxBodyBytes = 4096;
-const edge = openEdge({ limits: { maxBodyBytes } });
+const edge = openEdge({ limits: { maxBodyBytes, maxBulkBytes: maxBodyBytes } });
 const key = edge.keyFor(['publish', 'read']);
 let server: ReturnType<typeof serve>;
 

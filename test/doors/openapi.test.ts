@@ -42,6 +42,7 @@ describe('the OpenAPI document', () => {
       'get /v1/sets',
       'get /v1/sets/route',
       'post /v1/messages',
+      'post /v1/messages/bulk',
       'post /v1/topics/{topic}/messages',
     ]);
   });

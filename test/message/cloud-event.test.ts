@@ -24,13 +24,16 @@ function asMessage(draft: Draft): Message {
 }
 
 const binary = (headers: Record<string, string>, body: Uint8Array = Buffer.from('{"n":1}')) =>
-  readBinaryEvent({ topic: 'orders', headers: Object.entries(headers), body });
+  readBinaryEvent({ topic: 'orders', headers: Object.entries(headers), body }, 0);
 const structured = (event: unknown, headers: Record<string, string> = {}) =>
-  readStructuredEvent({
-    topic: 'orders',
-    headers: Object.entries({ 'content-type': structuredType, ...headers }),
-    body: Buffer.from(JSON.stringify(event)),
-  });
+  readStructuredEvent(
+    {
+      topic: 'orders',
+      headers: Object.entries({ 'content-type': structuredType, ...headers }),
+      body: Buffer.from(JSON.stringify(event)),
+    },
+    0,
+  );
 const reread = (message: Message) =>
   JSON.parse(Buffer.from(toStructuredEvent(message)).toString()) as unknown;
 
@@ -143,7 +146,7 @@ describe('CloudEvents out', () => {
       fc.property(printable, (subject) => {
         const message = asMessage(structured({ ...event, subject }));
         const headers = new Headers({ ...toBinaryEvent(message), 'content-type': message.contentType });
-        const back = readBinaryEvent({ topic: 'orders', headers, body: message.body });
+        const back = readBinaryEvent({ topic: 'orders', headers, body: message.body }, 0);
         expect(reread(asMessage(back))).toEqual({ ...event, subject });
       }),
     );

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { readDraft, readRawDraft } from '../../shared/message/draft.ts';
+import { readDraft as parse, readRawDraft as parseRaw } from '../../shared/message/draft.ts';
+import type { RawPublish } from '../../shared/message/draft.ts';
 import { Problem } from '../../shared/problem.ts';
+
+const nowMs = Date.parse('2026-11-21T12:00:00Z');
+const readDraft = (value: unknown) => parse(value, nowMs);
+const readRawDraft = (publish: RawPublish) => parseRaw(publish, nowMs);
 
 const good = { topic: 'orders', body: { order: 4711 } };
 
