@@ -6,6 +6,7 @@ import { Buffer } from 'node:buffer';
 import type { Clock } from '../shared/clock.ts';
 import type { Answer, Courier, Dispatch } from '../shared/delivery/courier.ts';
 import { toBinaryEvent, toStructuredEvent, structuredType } from '../shared/message/cloud-event.ts';
+import type { Order } from '../shared/message/message.ts';
 import { asProblem } from '../shared/problem.ts';
 import { checkWebhookUrl, type WebhookUrlPolicy } from '../shared/webhook/address.ts';
 import { outcomeOf, type WebhookAnswer } from '../shared/webhook/outcome.ts';
@@ -64,6 +65,7 @@ function requestOf(dispatch: Dispatch, url: string, nowMs: number): WebhookReque
     'setway-set': message.placement.set,
     ...(message.tag === undefined ? {} : { 'setway-tag': message.tag }),
     ...(message.key === undefined ? {} : { 'setway-key': message.key }),
+    ...(message.order === undefined ? {} : orderHeaders(message.order)),
     ...(message.traceparent === undefined ? {} : { traceparent: message.traceparent }),
     ...signWebhook(body, {
       id: message.id,
@@ -72,6 +74,12 @@ function requestOf(dispatch: Dispatch, url: string, nowMs: number): WebhookReque
     }),
   };
   return { url, headers, body, timeoutMs: dispatch.timeoutMs };
+}
+
+function orderHeaders(order: Order): Readonly<Record<string, string>> {
+  if (order.kind === 'lane') return { 'setway-lane': order.lane };
+  const { session, sequence, size } = order;
+  return { 'setway-session': session, 'setway-sequence': String(sequence), 'setway-size': String(size) };
 }
 
 /** Enough of a failure's body for the record. */

@@ -6,6 +6,7 @@ import {
   deliverAtTime,
   expiresAfterTime,
   messageKey,
+  messageLane,
   messageMode,
   messageTag,
   publishSchema,
@@ -100,6 +101,7 @@ export const publishJsonDescription: Door['description'] = {
 const rawHeaders = requestHeaders.extend({
   'Setway-Tag': messageTag.optional(),
   'Setway-Key': messageKey.optional(),
+  'Setway-Lane': messageLane.optional(),
   'Setway-Mode': messageMode.optional(),
   'Setway-Set': setName.optional(),
   'Setway-Route-Fallback': routeFallback.optional(),

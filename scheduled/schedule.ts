@@ -2,6 +2,7 @@
  * Which cron expression runs which jobs: the one table for `wrangler.toml` (a test compares them) and for Node. Jobs
  * of one expression run side by side.
  */
+import { assembleSequences } from './assemble-sequences.ts';
 import { fetchWaiting } from './fetch.ts';
 import { probeSets } from './probe-sets.ts';
 import { prune } from './prune.ts';
@@ -18,7 +19,11 @@ export interface CronEntry {
 }
 
 export const schedule: readonly CronEntry[] = [
-  { cron: '* * * * *', everyMs: 60_000, jobs: [republish, redeliver, fetchWaiting, probeSets] },
+  {
+    cron: '* * * * *',
+    everyMs: 60_000,
+    jobs: [republish, redeliver, assembleSequences, fetchWaiting, probeSets],
+  },
   { cron: '17 3 * * *', everyMs: 86_400_000, jobs: [prune] },
 ];
 

@@ -10,9 +10,10 @@ import type { MessageId } from '../identifier.ts';
 
 /**
  * `send`: messages to publish until the broker confirms; `redeliver`: a delivery to try again; `release`: scheduled
- * messages that fall due.
+ * messages that fall due; `order`: a stream of a subscription that has something to do, where a claim is the exclusive
+ * lease of the stream.
  */
-export type AgendaKind = 'send' | 'redeliver' | 'release';
+export type AgendaKind = 'send' | 'redeliver' | 'release' | 'order';
 
 /** A claimed entry. `entry` and `token` prove the claim; large integers as text. */
 export interface Lease {
@@ -24,6 +25,8 @@ export interface DueEntry extends Lease {
   readonly kind: AgendaKind;
   readonly refs: readonly MessageId[];
   readonly subscription: string | null;
+  /** Only of kind `order`. */
+  readonly stream: string | null;
   /** How often this was tried before. */
   readonly attempts: number;
   /** How long ago it fell due. */

@@ -3,6 +3,7 @@
  *
  *   first try   broker hands out ─▶ lane ─▶ courier ─▶ record (bulk) ─▶ ack
  *   later tries agenda claim     ─▶ lane ─▶ courier ─▶ record (bulk), which ends the claim
+ *   ordered     broker hands out ─▶ noted for its turn ─▶ ack; delivered by shared/ordering
  *
  * A failed delivery is recorded as RETRY in the agenda and *acked*: no requeue loop, nobody blocked behind it. What if
  * the process dies: before the record, the broker hands the message out again (or the claim falls due again) and the
@@ -19,11 +20,13 @@ import { fromInbound } from '../message/envelope.ts';
 import { deliveryTransitions } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
 import { shardOf } from '../message/shard.ts';
-import type { DeliveryKey, DeliveryOutcome, DeliveryStatus, Store } from '../store/store.ts';
+import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
+import type { DeliveryKey, DeliveryStatus, Store } from '../store/store.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Answer, Courier } from './courier.ts';
 import { createLane, type Lane } from './lane.ts';
+import { tryAgainMs, untilItWorks } from './patience.ts';
 
 export interface DeliverParts {
   readonly set: string;
@@ -37,6 +40,8 @@ export interface DeliverParts {
   readonly subscription: (name: string) => Subscription | undefined;
   /** A webhook said 410 Gone. */
   readonly disable: (subscription: string, reason: string) => Promise<void>;
+  /** Notes an ordered message for its turn; `astray`: it has none. May be acked when this resolves. */
+  readonly arrive: (message: Message, subscription: string) => Promise<'ordered' | 'astray'>;
   /** A retry was written that falls due after this long. */
   readonly onRetry: (afterMs: number) => void;
 }
@@ -46,6 +51,13 @@ export interface Deliverer {
   take: (delivery: InboundDelivery, subscription: string) => void;
   /** Entries of kind `redeliver`, just claimed from a shard for `leaseMs`; resolves when all are recorded. */
   redeliver(store: Store, entries: readonly DueEntry[], leaseMs: number): Promise<void>;
+  /** One webhook call, not recorded; undefined when no slot was free while it was wanted. */
+  call(
+    message: Message,
+    subscription: Subscription,
+    attempt: number,
+    isWanted?: () => boolean,
+  ): Promise<DeliveryOutcome | undefined>;
   /** Deliveries waiting or under way. */
   readonly load: number;
   /** Gives up recording what the database does not take: the broker, or the agenda, hands it out again. */
@@ -61,8 +73,6 @@ interface Held {
 /** Outcomes of one record statement. */
 const maxRecords = 500;
 const recordLingerMs = 2;
-/** How soon what failed is tried again. */
-const recordRetryMs = 500;
 /** How long a retry waits for a subscription that is paused, disabled or unknown now. */
 const pausedRetryMs = 60_000;
 
@@ -81,13 +91,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     return lane;
   };
 
-  /** @returns undefined when no slot was free while the delivery was wanted */
-  const deliver = async (
-    message: Message,
-    subscription: Subscription,
-    attempt: number,
-    isWanted?: () => boolean,
-  ): Promise<DeliveryOutcome | undefined> => {
+  const deliver: Deliverer['call'] = async (message, subscription, attempt, isWanted) => {
     const { name, endpoint, format, secrets, timeoutMs } = subscription;
     const dispatch = { message, subscription: name, attempt, endpoint, format, secrets, timeoutMs };
     const answer = await laneOf(name).carry(dispatch, isWanted);
@@ -114,6 +118,9 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     message: Message,
     subscription: Subscription,
   ): Promise<void> => {
+    // An ordered message is delivered in its turn, unless it has none.
+    if (message.order && (await parts.arrive(message, subscription.name)) === 'ordered')
+      return delivery.ack();
     const isKnown = delivery.message.redelivered && (await isRecorded(message.id, subscription.name));
     if (!isKnown) await record(await patiently(() => deliver(message, subscription, 1)));
     delivery.ack();
@@ -139,6 +146,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     abandon() {
       isAbandoned = true;
     },
+    call: deliver,
     get load() {
       return [...lanes.values()].reduce((sum, lane) => sum + lane.load, 0);
     },
@@ -147,7 +155,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       const subscription = parts.subscription(name);
       if (arrival.origin === 'foreign') return delivery.reject();
       const { message } = arrival;
-      const again = (): void => void parts.clock.after(recordRetryMs, () => delivery.requeue());
+      const again = (): void => void parts.clock.after(tryAgainMs, () => delivery.requeue());
       // Just removed: its consumption is about to stop, and the queue keeps what it holds.
       if (!subscription) return again();
       if (message.mode === 'fast') {
@@ -166,10 +174,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
         store.deliveries(entries.flatMap(keyOf)),
       ]);
       const messages = new Map(loaded.map(({ message }) => [message.id, message]));
-      const ended = new Set(
-        states.filter(({ state }) => deliveryTransitions[state].length === 0).map(keyText),
-      );
-      const open = entries.filter((entry) => keyOf(entry).every((key) => !ended.has(keyText(key))));
+      const open = openOf(entries, states);
       const over = entries.filter((entry) => !open.includes(entry));
       if (over.length > 0) await store.finish(over);
       const first = (entry: DueEntry): Message | undefined => entry.refs[0] && messages.get(entry.refs[0]);
@@ -185,6 +190,12 @@ function countAnswer({ set, telemetry }: DeliverParts, subscription: string, ans
   const labels = { set, subscription };
   telemetry.count('setway_deliveries_total', { ...labels, verdict: answer.verdict });
   telemetry.observe('setway_delivery_seconds', labels, answer.durationMs / 1000);
+}
+
+/** Entries whose delivery has not ended. */
+function openOf(entries: readonly DueEntry[], states: readonly DeliveryStatus[]): readonly DueEntry[] {
+  const ended = new Set(states.filter(({ state }) => deliveryTransitions[state].length === 0).map(keyText));
+  return entries.filter((entry) => keyOf(entry).every((key) => !ended.has(keyText(key))));
 }
 
 function keyOf({ refs, subscription }: DueEntry): readonly DeliveryKey[] {
@@ -213,21 +224,6 @@ function outcomeOf(
 
 /** Tries work again and again until it succeeds or the host stops. */
 type Patiently = <T>(work: () => Promise<T>) => Promise<T>;
-
-/**
- * The database is away, or the courier. The message stays where it is, unacked, so the prefetch bounds what waits: each
- * return to the queue would count towards its delivery limit, and an outage of a minute would make it a dead letter.
- */
-async function untilItWorks<T>(clock: Clock, isAbandoned: () => boolean, work: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if (isAbandoned()) throw error;
-      await new Promise<void>((resolve) => clock.after(recordRetryMs, resolve));
-    }
-  }
-}
 
 function createRecorder(
   parts: DeliverParts,

@@ -1,12 +1,14 @@
 /** Which story handles which kind of due work, how much of it at once, and under how long a lease. */
 import type { AgendaKind } from '../agenda/agenda.ts';
 import type { Deliverer } from '../delivery/deliver.ts';
+import type { Orderer } from '../ordering/ordering.ts';
 import { releaseDue, type ReleaseParts } from '../publish/release.ts';
 import { resend } from '../publish/resend.ts';
 import type { DueHandler } from './due-work.ts';
 
 export interface DueHandlerParts extends ReleaseParts {
   readonly deliverer: Pick<Deliverer, 'redeliver'>;
+  readonly orderer: Pick<Orderer, 'work'>;
   /** The subscriptions are known: what is tried again now has somewhere to go. */
   readonly isLoaded: () => boolean;
   /** How long the webhook call of a retry may take, with what it waits before. */
@@ -35,6 +37,14 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
       leaseMs: parts.longestCallMs,
       isReady: parts.isLoaded,
       handle: (store, entries, leaseMs) => parts.deliverer.redeliver(store, entries, leaseMs),
+    },
+    order: {
+      capacity: 1_000,
+      // A long stream keeps its slot: others take the slots that get free beside it.
+      grouping: 'one by one',
+      leaseMs: parts.longestCallMs,
+      isReady: parts.isLoaded,
+      handle: (store, entries, leaseMs) => parts.orderer.work(store, entries, leaseMs),
     },
   };
 }

@@ -15,6 +15,8 @@ export interface DueLoopParts {
   readonly telemetry: Telemetry;
   /** Entries under way at once. */
   readonly capacity: number;
+  /** `one by one`: each entry of a claim gives its place free when it has ended. */
+  readonly grouping?: 'together' | 'one by one';
   readonly leaseMs: () => number;
   readonly idleMs: number;
   /** False while there is no use in claiming: the broker is away, say. */
@@ -79,7 +81,8 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
     const entries = await store.claim({ set, kind, limit, leaseMs });
     for (const { lateMs } of entries)
       parts.telemetry.observe('setway_due_lateness_seconds', { set, kind }, lateMs / 1000);
-    if (entries.length > 0) void handle(entries, leaseMs);
+    if (parts.grouping === 'one by one') for (const entry of entries) void handle([entry], leaseMs);
+    else if (entries.length > 0) void handle(entries, leaseMs);
     if (entries.length === limit) return 0;
     return Math.min((await store.nextDueInMs(set, [kind])) ?? parts.idleMs, parts.idleMs);
   };

@@ -12,6 +12,8 @@ import { startDueLoop, type DueLoop } from './due-loop.ts';
 export interface DueHandler {
   /** Entries under way at once. */
   readonly capacity: number;
+  /** Whether a live host waits for all entries of a claim before it counts any of them as ended. */
+  readonly grouping?: 'together' | 'one by one';
   /** Longer than the handling can take. */
   readonly leaseMs: () => number;
   /** False while there is no use in claiming: the broker is away, say. */

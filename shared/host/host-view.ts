@@ -1,7 +1,7 @@
 /** What a host knows of the catalog: the subscriptions as they are for this SET, and RabbitMQ's shape after them. */
 import type { Broker } from '../broker/broker.ts';
 import type { CatalogSource } from '../catalog/catalog.ts';
-import type { Subscription } from '../subscriptions/subscription.ts';
+import type { Subscription, Topic } from '../subscriptions/subscription.ts';
 import { planTopology } from '../topology/plan.ts';
 import type { Register } from './register.ts';
 
@@ -14,6 +14,7 @@ export interface HostViewParts {
 export interface HostView {
   /** The subscription as it was at the last refresh; `disabled` if this SET has stopped it by itself. */
   subscription(name: string): Subscription | undefined;
+  topic(name: string): Topic | undefined;
   active(): readonly Subscription[];
   /** The longest time one webhook call may take; 0 without subscriptions. */
   longestTimeoutMs(): number;
@@ -31,6 +32,7 @@ export interface HostView {
 
 export function createHostView({ catalog: source, register, broker }: HostViewParts): HostView {
   let subscriptions: ReadonlyMap<string, Subscription> = new Map();
+  let topics: ReadonlyMap<string, Topic> = new Map();
   let disabled: ReadonlySet<string> = new Set();
   let isLoaded = false;
   let declaredVersion = -1;
@@ -42,6 +44,7 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
 
   return {
     subscription,
+    topic: (name) => topics.get(name),
     get isLoaded() {
       return isLoaded;
     },
@@ -56,6 +59,7 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
     async refresh() {
       const catalog = await source.current();
       subscriptions = catalog.subscriptions;
+      topics = catalog.topics;
       disabled = await register.disabled();
       isLoaded = true;
       if (broker.state === 'disconnected' || declaredVersion === catalog.version) return;

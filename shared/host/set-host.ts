@@ -13,6 +13,7 @@ import type { Clock } from '../clock.ts';
 import { atMost } from '../deadline.ts';
 import type { Courier } from '../delivery/courier.ts';
 import { createDeliverer } from '../delivery/deliver.ts';
+import { createOrderer } from '../ordering/ordering.ts';
 import { shardOf } from '../message/shard.ts';
 import { createCommitter } from '../publish/commit.ts';
 import type { SetLink, SetStatus } from '../sets/set-link.ts';
@@ -24,6 +25,8 @@ import { createDueWork, type Budget } from './due-work.ts';
 import { createHostView } from './host-view.ts';
 import type { Register } from './register.ts';
 import { createRepeater } from './repeater.ts';
+import { runShift } from './shift.ts';
+import { until } from './until.ts';
 
 export interface SetHostParts {
   readonly set: string;
@@ -92,12 +95,21 @@ export function openSetHost(parts: SetHostParts): SetHost {
       // Not awaited: the consumption stops when its messages are acked, and the one that said so is among them.
       void reconcile().catch(() => undefined);
     },
+    arrive: (message, subscription) => orderer.arrive(message, subscription),
     onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
+  });
+  const orderer = createOrderer({
+    ...parts,
+    subscription: (name) => view.subscription(name),
+    topic: (name) => view.topic(name),
+    call: (...wanted) => deliverer.call(...wanted),
+    onDue: (afterMs) => due.nudge(afterMs, 'order'),
   });
   const longestCallMs = (): number => view.longestTimeoutMs() + timing.slotWaitMs;
   const handlers = createDueHandlers({
     ...sendParts,
     deliverer,
+    orderer,
     longestCallMs,
     isLoaded: () => view.isLoaded,
   });
@@ -152,25 +164,23 @@ export function openSetHost(parts: SetHostParts): SetHost {
       await ready(budget.maxMs);
       return due.handle(kind, budget);
     },
-    async shift(budget) {
-      await ready(budget.maxMs);
-      const from = consumptions.taken;
-      await consumptions.reconcile(view.active());
-      const isDry = dryness(clock, () => (deliverer.load > 0 ? 'busy' : consumptions.taken));
-      await until(clock, budget.maxMs, () => consumptions.taken - from >= budget.maxItems || isDry());
-      await consumptions.stop(timing.stopGraceMs);
-      return consumptions.taken - from;
-    },
+    shift: (budget) =>
+      runShift(
+        { ...timing, clock, consumptions, deliverer, due, ready, active: () => view.active() },
+        budget,
+      ),
     async stop() {
       if (life === 'stopped') return;
       life = 'stopped';
       stopListening();
       repeater.stop();
+      orderer.stop();
       const finished = Promise.all([consumptions.stop(timing.stopGraceMs), due.stop(), committer.idle()]);
       // `fast` messages are acked before their webhook is called: what is left of them is nowhere else.
       const delivered = finished.then(() => until(clock, timing.stopGraceMs, () => deliverer.load === 0));
       await atMost(clock, timing.stopGraceMs, delivered);
       deliverer.abandon();
+      orderer.abandon();
       await broker.close();
       // Without it the register forgets the host by itself a little later.
       await register.leave().catch(() => undefined);
@@ -196,27 +206,3 @@ const firstConnectionMs = 4_000;
 
 /** So long `fast` messages wait for a host that was just opened: less than an edge waits for a SET. */
 const openingMs = 800;
-
-/** A shift that found nothing for so long ends: the queues are empty. */
-const dryMs = 2_000;
-
-/** @returns whether `work` has been the same, and not busy, for a while */
-function dryness(clock: Clock, work: () => number | 'busy'): () => boolean {
-  let seen = work();
-  let sinceMs = clock.nowMs();
-  return () => {
-    const now = work();
-    if (now === 'busy' || now !== seen) sinceMs = clock.nowMs();
-    seen = now;
-    return clock.nowMs() - sinceMs > dryMs;
-  };
-}
-
-/** A short-lived host looks this often whether it may go on. */
-const tickMs = 25;
-
-async function until(clock: Clock, maxMs: number, isTrue: () => boolean): Promise<void> {
-  const endMs = clock.nowMs() + maxMs;
-  while (!isTrue() && clock.nowMs() < endMs)
-    await new Promise<void>((resolve) => clock.after(tickMs, resolve));
-}

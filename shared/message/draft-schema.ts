@@ -50,6 +50,16 @@ export const messageKey = z
     example: 'user-42',
   });
 
+export const messageLane = z
+  .string()
+  .max(255, 'At most 255 bytes.')
+  .regex(visibleKey, 'Visible ASCII without "*" and "#", and not "." or "..".')
+  .meta({
+    description:
+      'Messages of one lane are delivered one after the other, in the order they were stored; lanes side by side. Not with fast.',
+    example: 'user-42',
+  });
+
 export const messageMode = z.enum(['confirm', 'fast']).meta({
   description:
     'confirm: stored before the answer, delivered at least once. fast: handed to the broker only, at most once.',
@@ -89,6 +99,7 @@ export const publishSchema = z
     topic: topicName,
     tag: messageTag.optional(),
     key: messageKey.optional(),
+    lane: messageLane.optional(),
     mode: messageMode.optional().meta({ default: 'confirm' }),
     body: z
       .unknown()
@@ -118,6 +129,10 @@ export const publishSchema = z
     deliverAfter: deliverAfterTime.optional(),
     deliverAt: deliverAtTime.optional(),
     expiresAfter: expiresAfterTime.optional(),
+  })
+  .refine(({ lane, mode }) => lane === undefined || mode !== 'fast', {
+    path: ['lane'],
+    error: 'A lane orders what is stored, and fast is not: leave one of them out.',
   })
   .meta({ id: 'Publish', description: 'One message to publish.' });
 

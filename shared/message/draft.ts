@@ -1,12 +1,13 @@
 /**
  * From what a client sent to a `Draft` within all limits. Two forms:
  *
- * JSON form   `{topic, tag?, key?, mode?, body | bodyBase64, contentType?, headers?, route?, deliverAfter? | deliverAt?,
+ * JSON form   `{topic, tag?, key?, lane?, mode?, body | bodyBase64, contentType?, headers?, route?, deliverAfter? | deliverAt?,
  *             expiresAfter?}`
  * raw form    the payload is the request's body, byte for byte, its type is `Content-Type`, and the rest are headers:
  *
  *   Setway-Tag              eu.created
  *   Setway-Key              user-42
+ *   Setway-Lane             user-42
  *   Setway-Mode             confirm | fast
  *   Setway-Set              hangzhou
  *   Setway-Route-Fallback   only | prefer            needs Setway-Set
@@ -35,6 +36,7 @@ const fieldNames = Object.keys(publishSchema.shape);
 const headerFields = {
   'setway-tag': 'tag',
   'setway-key': 'key',
+  'setway-lane': 'lane',
   'setway-mode': 'mode',
   'setway-set': 'set',
   'setway-route-fallback': 'fallback',
@@ -119,7 +121,7 @@ interface Content extends Payload {
 }
 
 function toDraft(request: PublishRequest, content: Content): Draft {
-  const { topic, tag, key, route } = request;
+  const { topic, tag, key, lane, route } = request;
   return {
     topic,
     ...(tag === undefined ? {} : { tag }),
@@ -129,6 +131,7 @@ function toDraft(request: PublishRequest, content: Content): Draft {
     contentType: content.contentType,
     headers: content.headers,
     ...content.times,
+    ...(lane === undefined ? {} : { order: { kind: 'lane' as const, lane } }),
     ...(route === undefined ? {} : { route: { set: route.set, fallback: route.fallback ?? 'prefer' } }),
   };
 }
@@ -203,6 +206,7 @@ const headerOfPath: Readonly<Record<string, string>> = {
   topic: 'topic (in the path)',
   tag: 'Setway-Tag',
   key: 'Setway-Key',
+  lane: 'Setway-Lane',
   mode: 'Setway-Mode',
   contentType: 'Content-Type',
   'route.set': 'Setway-Set',

@@ -3,7 +3,8 @@ import { toUuid } from '../identifier.ts';
 import type { DeliveryState } from '../message/lifecycle.ts';
 import { answerOf, type Sql } from './database.ts';
 import { idOf, text } from './rows.ts';
-import type { DeliveryKey, DeliveryOutcome, DeliveryStatus } from './store.ts';
+import type { DeliveryOutcome } from './delivery-outcome.ts';
+import type { DeliveryKey, DeliveryStatus } from './store.ts';
 
 /**
  * Records outcomes in one statement: the delivery's state, the attempt, the end of the agenda entry a retry came from,
@@ -20,7 +21,7 @@ export async function recordOutcomes(
 ): Promise<void> {
   await answerOf(sql`
     WITH outcome AS MATERIALIZED (
-      SELECT * FROM json_to_recordset(${JSON.stringify(outcomes.map(asRow))}::json) AS o(
+      SELECT * FROM json_to_recordset(${JSON.stringify(outcomes.map(outcomeRow))}::json) AS o(
         message_id uuid, subscription text, state text, attempt integer, status integer, error text,
         ms real, retry_secs double precision, entry bigint, token bigint)
     ), finished AS (
@@ -48,7 +49,7 @@ export async function recordOutcomes(
     WHERE t.state = 'RETRY'`);
 }
 
-function asRow(outcome: DeliveryOutcome): Readonly<Record<string, unknown>> {
+export function outcomeRow(outcome: DeliveryOutcome): Readonly<Record<string, unknown>> {
   return {
     message_id: toUuid(outcome.messageId),
     subscription: outcome.subscription,

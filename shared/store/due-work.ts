@@ -14,7 +14,7 @@ export async function claimDue(
     )
     UPDATE agenda a SET lease_token = nextval('lease_token'), due_at = now() + make_interval(secs => ${leaseMs / 1000})
     FROM due WHERE a.id = due.id
-    RETURNING a.id, a.kind, a.lease_token, a.refs, a.subscription, a.attempts,
+    RETURNING a.id, a.kind, a.lease_token, a.refs, a.subscription, a.stream, a.attempts,
       extract(epoch FROM now() - due.due_at) * 1000 AS late_ms`);
   return rows.map((row) => ({
     entry: text(row['id']),
@@ -22,6 +22,7 @@ export async function claimDue(
     kind: row['kind'] as AgendaKind,
     refs: (row['refs'] as string[]).map(idOf),
     subscription: textOrNull(row['subscription']),
+    stream: textOrNull(row['stream']),
     attempts: Number(row['attempts']),
     lateMs: Number(row['late_ms']),
   }));

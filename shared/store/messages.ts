@@ -36,7 +36,7 @@ export async function commitOffers(
       FROM json_to_recordset(${JSON.stringify(asRows(offers))}::json) AS o(
         id uuid, unit integer, owner text, topic text, tag text, key text, reason text, km real,
         accepted double precision, expires double precision, due_after double precision, due_at double precision,
-        lane text, session text, sequence integer, transaction_id uuid,
+        lane text, nth integer, session text, sequence integer, transaction_id uuid,
         type text, headers json, trace text, options json, body text, size integer, key_hash text, fingerprint text),
       coalesce(now() + make_interval(secs => due_after / 1000), to_timestamp(due_at / 1000)) AS deliver_at
     ), claimed AS (
@@ -55,7 +55,7 @@ export async function commitOffers(
       FROM offered WHERE unit NOT IN (SELECT unit FROM refused)
       ORDER BY id
       ON CONFLICT (id) DO NOTHING
-      RETURNING id, state, deliver_at
+      RETURNING id, state, deliver_at, lane
     ), bodies AS (
       INSERT INTO message_body (id, content_type, headers, traceparent, options, body)
       SELECT id, type, headers, trace, options, decode(body, 'base64') FROM offered JOIN stored USING (id)
@@ -72,6 +72,11 @@ export async function commitOffers(
     SELECT (SELECT count(*) FROM stored) AS stored, (SELECT array_agg(id) FROM stored) AS ids,
       (SELECT array_agg(id) FROM stored WHERE state = 'SCHEDULED') AS scheduled,
       (SELECT extract(epoch FROM min(deliver_at) - now()) * 1000 FROM stored WHERE state = 'SCHEDULED') AS due_in_ms,
+      (SELECT number_lanes(array_agg(id ORDER BY nth), array_agg(owner ORDER BY nth), array_agg(topic ORDER BY nth),
+        array_agg(lane ORDER BY nth))
+        FROM (SELECT DISTINCT ON (id) id, owner, topic, offered.lane, nth FROM offered JOIN stored USING (id)
+          WHERE stored.lane IS NOT NULL AND stored.state = 'READY' ORDER BY id, nth) AS fresh
+        HAVING count(*) > 0) AS numbered,
       (SELECT id FROM entry) AS entry, (SELECT lease_token FROM entry) AS token`);
   const row = rows[0] ?? {};
   const lease =
@@ -153,7 +158,7 @@ function asRows(offers: readonly Offer[]): readonly Row[] {
     const name = offer.unit ?? index.toString();
     const unit = units.get(name) ?? index;
     units.set(name, unit);
-    return asRow(offer, unit);
+    return { ...asRow(offer, unit), nth: offer.message.order?.kind === 'lane' ? index : undefined };
   });
 }
 

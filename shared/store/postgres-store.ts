@@ -3,6 +3,7 @@ import type { Sql } from './database.ts';
 import { loadDeliveries, recordOutcomes } from './deliveries.ts';
 import { claimDue, finishEntries, nextDueInMs, releaseEntries } from './due-work.ts';
 import { commitOffers, findMessage, loadMessages, settleEntry } from './messages.ts';
+import { arriveInLanes, loadLanes, stepStreams } from './ordering.ts';
 import { rotateDays } from './retention.ts';
 import { makeReady } from './scheduled.ts';
 import type { Store } from './store.ts';
@@ -16,6 +17,9 @@ export function openStore(sql: Sql): Store {
     find: (id) => findMessage(sql, id),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
     deliveries: (keys) => loadDeliveries(sql, keys),
+    arrive: (arrivals, set) => arriveInLanes(sql, arrivals, set),
+    loadStreams: (leases) => loadLanes(sql, leases),
+    step: (steps, host) => stepStreams(sql, steps, host),
     rotate: (retention) => rotateDays(sql, retention),
     claim: (options) => claimDue(sql, options),
     nextDueInMs: (set, kinds) => nextDueInMs(sql, set, kinds),

@@ -31,8 +31,11 @@ export async function makeReady(
       SELECT 'send', ${set}, array_agg(id), now() + make_interval(secs => ${resendAfterMs / 1000})
       FROM ready HAVING count(*) > 0
       RETURNING id, lease_token
+    ), numbered AS (
+      SELECT number_lanes(array_agg(id), array_agg(owner), array_agg(topic), array_agg(lane))
+      FROM (SELECT * FROM ready WHERE lane IS NOT NULL ORDER BY deliver_at, id) AS r HAVING count(*) > 0
     )
-    SELECT ready.*, b.content_type, b.headers, b.traceparent, b.options, encode(b.body, 'base64') AS body,
+    SELECT ready.*, (SELECT * FROM numbered) AS numbered, b.content_type, b.headers, b.traceparent, b.options, encode(b.body, 'base64') AS body,
       entry.id AS entry, entry.lease_token AS token
     FROM entry, ready JOIN message_body b ON b.id = ready.id AND b.id = ANY(${ids}::uuid[])
     LIMIT ${ids.length}`);

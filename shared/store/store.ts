@@ -7,6 +7,8 @@ import type { MessageId } from '../identifier.ts';
 import type { DeliveryState, MessageState } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
 import type { MessageRecord, Offer, Receipt } from '../sets/set-link.ts';
+import type { DeliveryOutcome } from './delivery-outcome.ts';
+import type { OrderedStore } from './ordered-store.ts';
 
 /** What a group commit did. */
 export interface Commit {
@@ -34,22 +36,6 @@ export interface Settlement {
   /** To be sent again under the same ids. */
   readonly again: readonly MessageId[];
   readonly againAfterMs: number;
-}
-
-/** The outcome of one webhook call, to be recorded. */
-export interface DeliveryOutcome {
-  readonly messageId: MessageId;
-  readonly subscription: string;
-  readonly state: DeliveryState;
-  /** 1 for the first try. */
-  readonly attempt: number;
-  readonly status: number | null;
-  readonly error: string | null;
-  readonly durationMs: number;
-  /** RETRY only: when to try again. */
-  readonly retryAfterMs: number;
-  /** The agenda entry this try came from; absent for a try that came from the broker. */
-  readonly lease?: Lease;
 }
 
 export interface StoredMessage {
@@ -85,7 +71,7 @@ export interface MadeReady {
   readonly messages: readonly Message[];
 }
 
-export interface Store extends Agenda {
+export interface Store extends Agenda, OrderedStore {
   /**
    * Commits offers, units whole or not at all, with one agenda entry for all that may be sent now. Equal ids and equal
    * idempotency keys are duplicates.

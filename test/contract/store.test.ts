@@ -8,7 +8,8 @@ import type { Offer } from '../../shared/sets/set-link.ts';
 import { configureDatabases, openDatabase, type Sql } from '../../shared/store/database.ts';
 import { migrate } from '../../shared/store/migrate.ts';
 import { openStore } from '../../shared/store/postgres-store.ts';
-import type { DeliveryOutcome, Store } from '../../shared/store/store.ts';
+import type { DeliveryOutcome } from '../../shared/store/delivery-outcome.ts';
+import type { Store } from '../../shared/store/store.ts';
 import { useStack } from '../stack/current-stack.ts';
 import { until } from '../stack/until.ts';
 

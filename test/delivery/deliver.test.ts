@@ -72,6 +72,7 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
     clock,
     telemetry: createTelemetry(),
     subscription: () => subscription,
+    arrive: async () => 'astray' as const,
     disable: async () => undefined,
     onRetry: () => undefined,
   });

@@ -28,6 +28,7 @@ function open(options: { capacity?: number; isReady?: () => boolean } = {}) {
         kind: 'send',
         refs: [],
         subscription: null,
+        stream: null,
         attempts: 0,
         lateMs: 0,
       }));

@@ -14,6 +14,7 @@ it('wrangler.toml asks for exactly the crons of the schedule', async () => {
 it('every job is run by one expression, and every expression runs something', () => {
   const names = schedule.flatMap(({ cron }) => jobsOf(cron).map(({ name }) => name));
   expect(names.toSorted((a, b) => a.localeCompare(b))).toEqual([
+    'assemble-sequences',
     'fetch',
     'probe-sets',
     'prune',

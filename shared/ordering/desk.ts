@@ -1,0 +1,35 @@
+/** What the workers of streams work with. */
+import type { Clock } from '../clock.ts';
+import type { Message } from '../message/message.ts';
+import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
+import type { LaneLease, Stepped, StreamStep, StreamView } from '../store/ordered-store.ts';
+import type { Store } from '../store/store.ts';
+import type { Subscription, Topic } from '../subscriptions/subscription.ts';
+
+export interface OrderParts {
+  readonly set: string;
+  readonly host: string;
+  /** One per shard, in shard order. */
+  readonly stores: readonly Store[];
+  readonly clock: Clock;
+  readonly subscription: (name: string) => Subscription | undefined;
+  readonly topic: (name: string) => Topic | undefined;
+  /** One webhook call; undefined when no slot was free while it was wanted. */
+  readonly call: (
+    message: Message,
+    subscription: Subscription,
+    attempt: number,
+    isWanted: () => boolean,
+  ) => Promise<DeliveryOutcome | undefined>;
+  /** A stream has something to do after this long. */
+  readonly onDue: (afterMs: number) => void;
+}
+
+/** What the workers of one database share: requests of many streams in one round trip. */
+export interface Desk {
+  readonly store: Store;
+  readonly load: (lease: LaneLease) => Promise<StreamView | undefined>;
+  readonly step: (step: StreamStep) => Promise<Stepped>;
+  /** The host stops: begin no more items. */
+  readonly isStopping: () => boolean;
+}

@@ -1,0 +1,19 @@
+import type { Lease } from '../agenda/agenda.ts';
+import type { MessageId } from '../identifier.ts';
+import type { DeliveryState } from '../message/lifecycle.ts';
+
+/** The outcome of one webhook call, to be recorded. */
+export interface DeliveryOutcome {
+  readonly messageId: MessageId;
+  readonly subscription: string;
+  readonly state: DeliveryState;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  readonly status: number | null;
+  readonly error: string | null;
+  readonly durationMs: number;
+  /** RETRY only: when to try again. */
+  readonly retryAfterMs: number;
+  /** The agenda entry this try came from; absent for a try that came from the broker. */
+  readonly lease?: Lease;
+}

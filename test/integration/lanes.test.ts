@@ -1,0 +1,118 @@
+/** Lanes end to end: one after the other within a lane, side by side across lanes, whatever fails in between. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { areDeliveries, at, cities, createClient, type Client } from '../stack/client.ts';
+import { useStack } from '../stack/current-stack.ts';
+import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
+import { addListeners } from '../stack/listeners.ts';
+import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { countRows } from '../stack/query.ts';
+import { until } from '../stack/until.ts';
+import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
+
+const deadlineMs = 20_000;
+
+describe.each(platforms)('lanes on $name', (platform) => {
+  let receiver: WebhookReceiver;
+  let deployment: Deployment;
+  let server: RunningPlatform;
+  let client: Client;
+
+  beforeAll(async () => {
+    receiver = await startWebhookReceiver();
+    deployment = await deploy(
+      useStack(),
+      freshPrefix('lanes'),
+      () => undefined,
+      (seed) =>
+        addListeners(seed, receiver.url, {
+          plain: {},
+          poison: {},
+          some: { bindings: ['some.*'] },
+          every: { bindings: ['some.#'] },
+        }),
+    );
+    server = await platform.start(deployment);
+    client = createClient(server.url, deployment);
+  });
+  afterAll(async () => {
+    await server.stop();
+    await receiver.stop();
+  });
+
+  const publish = async (lane: string, tag: string, n: number): Promise<string> => {
+    const { status, body } = await client.publish(
+      { topic: 'events', tag, lane, body: { lane, n } },
+      at(cities.berlin),
+    );
+    expect(status).toBe(202);
+    return body.id;
+  };
+  /** What a path heard of a lane, in the order of the calls. */
+  const heard = (path: string, lane: string): readonly number[] =>
+    receiver.calls
+      .filter((call) => call.path === path && call.headers['setway-lane'] === lane)
+      .map(({ body }) => (JSON.parse(body.toString()) as { readonly n: number }).n);
+  const waitFor = (path: string, lane: string, amount: number) =>
+    receiver.waitFor(() => heard(path, lane).length >= amount, deadlineMs);
+
+  it('many lanes at once are each heard in the order of their 202s', async () => {
+    const lanes = Array.from({ length: 20 }, (_, index) => `user-${index}`);
+    const numbers = Array.from({ length: 10 }, (_, index) => index);
+    await Promise.all(
+      lanes.map(async (lane) => {
+        for (const n of numbers) await publish(lane, 'plain', n);
+      }),
+    );
+    for (const lane of lanes) {
+      await waitFor('/plain', lane, numbers.length);
+      expect(heard('/plain', lane)).toEqual(numbers);
+    }
+    // Every lane has one home, and its streams are closed.
+    await until(deadlineMs, async () => {
+      const open = await countRows(Object.values(deployment.databaseUrls), 'agenda', "kind = 'order'");
+      return open === 0;
+    });
+  });
+
+  it('what fails is tried again before the next of its lane, and holds up no other lane', async () => {
+    receiver.script('/poison', [{ status: 503 }, { status: 503 }]);
+    const first = await publish('stuck', 'poison', 1);
+    await receiver.waitFor(() => receiver.callsOf(first).length > 0, deadlineMs);
+    const second = await publish('stuck', 'poison', 2);
+    const third = await publish('stuck', 'poison', 3);
+    await client.message(third, areDeliveries('DONE', 'poison'));
+    expect(heard('/poison', 'stuck')).toEqual([1, 1, 1, 2, 3]);
+    expect(receiver.callsOf(first).map(({ headers }) => headers['setway-attempt'])).toEqual(['1', '2', '3']);
+    expect(receiver.callsOf(second)).toHaveLength(1);
+  });
+
+  it('a dead letter lets its lane go on', async () => {
+    receiver.script('/poison', [{ status: 400 }]);
+    const dead = await publish('over', 'poison', 1);
+    const next = await publish('over', 'poison', 2);
+    await client.message(next, areDeliveries('DONE', 'poison'));
+    const { deliveries } = await client.message(dead, areDeliveries('DEAD', 'poison'));
+    expect(deliveries[0]?.attempts).toMatchObject([{ attempt: 1, status: 400, outcome: 'DEAD' }]);
+    expect(heard('/poison', 'over')).toEqual([1, 2]);
+  });
+
+  it('a subscription hears its own tags of a lane, in order', async () => {
+    const tags = ['some.a', 'none', 'some.a.b', 'some.b', 'some'];
+    for (const [n, tag] of tags.entries()) await publish('mixed', tag, n);
+    await waitFor('/every', 'mixed', 4);
+    await waitFor('/some', 'mixed', 2);
+    expect(heard('/every', 'mixed')).toEqual([0, 2, 3, 4]);
+    expect(heard('/some', 'mixed')).toEqual([0, 3]);
+  });
+
+  it('fast has no lane', async () => {
+    const { status } = await client.publish({
+      topic: 'events',
+      tag: 'plain',
+      lane: 'x',
+      mode: 'fast',
+      body: 1,
+    });
+    expect(status).toBe(422);
+  });
+});
