@@ -6,6 +6,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Offer } from '../../shared/sets/set-link.ts';
 import { useStack } from '../stack/current-stack.ts';
+import { deadline } from './deadline.ts';
 import { liveUntil, type Moment } from './mortal.ts';
 import { groups, openOneSet, set, settled, type OneSet } from './one-set.ts';
 
@@ -90,14 +91,4 @@ async function dueWork(one: OneSet): Promise<readonly Offer[]> {
     by,
   );
   return [unsent, failed, ended];
-}
-
-const deadlineMs = 10_000;
-
-async function deadline<T>(work: Promise<T>, otherwise: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(otherwise)), deadlineMs);
-  });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

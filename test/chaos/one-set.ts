@@ -15,6 +15,7 @@ import type { Register } from '../../shared/host/register.ts';
 import { openSetHost, type SetHost, type SetHostTiming } from '../../shared/host/set-host.ts';
 import { createPostgresGuard, guardTable } from '../../shared/idempotency/postgres-guard.ts';
 import { mintMessageId, type MessageId } from '../../shared/identifier.ts';
+import type { Message } from '../../shared/message/message.ts';
 import type { Offer } from '../../shared/sets/set-link.ts';
 import { configureDatabases, openDatabase, type Sql } from '../../shared/store/database.ts';
 import { migrate } from '../../shared/store/migrate.ts';
@@ -56,8 +57,10 @@ export interface OneSet {
   readonly courier: Courier;
   /** How often each message had its effect on each group: `<group>/<id>`. */
   readonly effects: ReadonlyMap<string, number>;
+  /** The effects in their order. */
+  readonly heard: readonly { readonly group: string; readonly id: string }[];
   /** A message that was never offered. */
-  newOffer(): Offer;
+  newOffer(more?: Partial<Message>): Offer;
   /** Opens a host and starts it; one with a life is mortal. */
   start(options?: HostOptions): SetHost;
   /** Stores a message as if its host had died right after the commit. */
@@ -83,11 +86,13 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
   const store = openStore(sql);
   const secret = createWebhookSecret();
   const effects = new Map<string, number>();
+  const heard: { readonly group: string; readonly id: string }[] = [];
   const guard = createPostgresGuard((text, params) => pool.query(text, [...params]));
   const handlerOf = (subscription: string) =>
     webhookHandler({ secrets: [secret], subscription, guard, leaseMs: guardLeaseMs }, async ({ id }) => {
       const key = `${subscription}/${id}`;
       effects.set(key, (effects.get(key) ?? 0) + 1);
+      heard.push({ group: subscription, id });
     });
   const courier = createCourier({
     functions: Object.fromEntries(groups.map((name) => [name, handlerOf(name)])),
@@ -100,12 +105,12 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
   const brokers: Broker[] = [];
   const closers: (() => Promise<void>)[] = [];
 
-  const newOffer = (): Offer => {
+  const newOffer = (more: Partial<Message> = {}): Offer => {
     const id = mintMessageId({ setNumber: 1, shard: 0 }, Date.now());
     const placement = { set, reason: 'nearest' } as const;
     const body = new TextEncoder().encode(`{"orderId":"${id}"}`);
     const content = { topic, mode: 'confirm', contentType: 'application/json', headers: {} } as const;
-    return { message: { ...content, id, owner: 'acme', body, placement, acceptedAtMs: Date.now() } };
+    return { message: { ...content, id, owner: 'acme', body, placement, acceptedAtMs: Date.now(), ...more } };
   };
 
   return {
@@ -114,6 +119,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
     catalog,
     courier,
     effects,
+    heard,
     newOffer,
     start(options = {}) {
       const broker = connectBroker({
@@ -127,6 +133,10 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
       const life = options.life ?? liveUntil();
       const steps = [
         'commit',
+        'arrive',
+        'claimStreams',
+        'loadStreams',
+        'step',
         'settle',
         'load',
         'record',
@@ -139,7 +149,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
       const host = openSetHost({
         set,
         host: `host-${brokers.length}`,
-        stores: [mortal(store, 'store', { life, steps })],
+        stores: [withClaims(mortal({ ...store, claimStreams: store.claim }, 'store', { life, steps }))],
         register,
         broker: mortalBroker(broker, life),
         courier: mortal(options.courier ?? courier, 'courier', { life, steps: ['carry'] }),
@@ -165,6 +175,15 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
       await pool.end();
     },
   };
+}
+
+/** Claims of streams are a step of their own. */
+function withClaims(store: Store & { readonly claimStreams: Store['claim'] }): Store {
+  const claim: Store['claim'] = (options) =>
+    options.kind === 'order' ? store.claimStreams(options) : store.claim(options);
+  return new Proxy(store, {
+    get: (target, property) => (property === 'claim' ? claim : (Reflect.get(target, property) as unknown)),
+  });
 }
 
 const register: Register = {
