@@ -149,7 +149,11 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
       const host = openSetHost({
         set,
         host: `host-${brokers.length}`,
-        stores: [withClaims(mortal({ ...store, claimStreams: store.claim }, 'store', { life, steps }))],
+        stores: [
+          withClaims(
+            mortal({ ...store, claimStreams: (options) => store.claim(options) }, 'store', { life, steps }),
+          ),
+        ],
         register,
         broker: mortalBroker(broker, life),
         courier: mortal(options.courier ?? courier, 'courier', { life, steps: ['carry'] }),
