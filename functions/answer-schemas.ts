@@ -25,6 +25,8 @@ const reason = z.string().meta({
 
 const messageStates = Object.keys(messageTransitions) as MessageState[];
 const deliveryStates = Object.keys(deliveryTransitions) as DeliveryState[];
+export const messageState = z.enum(messageStates);
+export const deliveryState = z.enum(deliveryStates);
 
 const publishedStates = [
   'stored',
@@ -63,17 +65,60 @@ const attemptSchema = z.object({
     .int()
     .nullable()
     .meta({ description: 'HTTP status of the webhook, null when it did not answer.' }),
-  outcome: z.enum(deliveryStates),
+  outcome: deliveryState,
   durationMs: z.number(),
   error: z.string().nullable(),
 });
 
 const deliverySchema = z.object({
   subscription: z.string(),
-  state: z.enum(deliveryStates),
+  state: deliveryState,
   attempts: z.array(attemptSchema),
   nextAttemptAt: instant.nullable(),
 });
+
+const timelineEntrySchema = z.object({
+  at: instant,
+  change: z.string().meta({
+    description: 'accepted, stored, scheduled, released, confirmed, unroutable, failed, attempt and others.',
+    example: 'attempt',
+  }),
+  by: z.string().meta({ description: 'A host, an owner, or which part.' }),
+  set: setName,
+  detail: z.string().optional(),
+  subscription: z.string().optional(),
+  attempt: z.int().min(1).optional(),
+  outcome: deliveryState.optional(),
+  status: z.int().nullable().optional(),
+  durationMs: z.number().optional(),
+  error: z.string().nullable().optional(),
+});
+
+const sequence = z.int().min(1).nullable().meta({ description: 'Place in its session.' });
+
+export const foundMessagesSchema = z
+  .object({
+    messages: z.array(
+      z.object({
+        id: messageId,
+        topic: topicName,
+        tag: messageTag.nullable(),
+        key: messageKey.nullable(),
+        lane: z.string().nullable(),
+        session: z.string().nullable(),
+        sequence,
+        state: messageState,
+        set: setName,
+        size: z.int(),
+        storedAt: instant,
+        deliverAt: instant.nullable(),
+        error: z.string().nullable(),
+      }),
+    ),
+    next: z.string().optional().meta({ description: 'The cursor of the next page; absent at the end.' }),
+    incomplete: z.array(setName).meta({ description: 'SETs that did not answer: their part is missing.' }),
+  })
+  .meta({ id: 'FoundMessages' });
 
 export const messageSchema = z
   .object({
@@ -81,7 +126,7 @@ export const messageSchema = z
     topic: topicName,
     tag: messageTag.nullable(),
     key: messageKey.nullable(),
-    state: z.enum(messageStates),
+    state: messageState,
     set: setName,
     route: z.object({ reason, distanceKm: distanceKm.nullable() }),
     contentType: z.string(),
@@ -90,7 +135,18 @@ export const messageSchema = z
     acceptedAt: instant,
     storedAt: instant,
     confirmedAt: instant.nullable(),
+    deliverAt: instant.nullable(),
+    expiresAt: instant.nullable(),
+    lane: z.string().nullable(),
+    session: z.string().nullable().meta({ description: 'Of a sequence or a batch.' }),
+    sequence,
+    batchSize: z.int().nullable().meta({ description: 'Items, when it is a batch.' }),
+    transaction: z.string().nullable(),
+    replayOf: messageId.nullable(),
     error: z.string().nullable(),
+    timeline: z
+      .array(timelineEntrySchema)
+      .meta({ description: 'Every change and every attempt, in the order of time.' }),
     deliveries: z.array(deliverySchema).meta({ description: 'One per subscription that had an outcome.' }),
   })
   .meta({ id: 'Message', description: 'A message with everything that happened to it.' });

@@ -15,6 +15,7 @@ import { messageDoors } from './messages.ts';
 import { answerProblem, logEntryOf } from './problem-response.ts';
 import type { Log } from './problem-response.ts';
 import { referenceDoors } from './reference.ts';
+import { searchDoors } from './search-messages.ts';
 import type { Services } from './services.ts';
 import { setDoors } from './sets.ts';
 import { traceIdOf, validTraceparent } from './trace-context.ts';
@@ -32,6 +33,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
   const working = [
     ...messageDoors(services),
     ...bulkDoors(services),
+    ...searchDoors(services),
     ...setDoors(services),
     ...healthDoors(services),
   ];

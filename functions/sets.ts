@@ -4,7 +4,6 @@ import type { Catalog } from '../shared/catalog/catalog.ts';
 import { messageKey, routeFallback, setName, topicName } from '../shared/message/draft-schema.ts';
 import { didYouMean } from '../shared/nearest-name.ts';
 import { Problem } from '../shared/problem.ts';
-import type { Fault } from '../shared/problem.ts';
 import { parsePlaceText, placeOfRequest } from '../shared/sets/place.ts';
 import type { Coordinates } from '../shared/sets/place.ts';
 import { explain } from '../shared/sets/route.ts';
@@ -14,6 +13,7 @@ import { explanationSchema, setListSchema } from './answer-schemas.ts';
 import { authenticate } from './authenticate.ts';
 import { bearerSecurity, described, describedProblems } from './describe.ts';
 import type { Door } from './door.ts';
+import { readQuery } from './query-parameters.ts';
 import type { Services } from './services.ts';
 
 export function setDoors(services: Services): readonly Door[] {
@@ -46,7 +46,7 @@ function explainRoute(services: Services): Door {
     description: routeDescription,
     async open({ request, url }) {
       const key = await authenticate(request, 'read', services);
-      const question = readQuestion(url().searchParams);
+      const question = readQuery(url().searchParams, questionSchema);
       const catalog = await services.catalog.current();
       const topic = findTopic(catalog, question.topic, key.owner);
       const place =
@@ -73,25 +73,6 @@ const questionSchema = z.strictObject({
   latitude: z.string().optional().meta({ description: 'Degrees, −90 to 90.', example: '30.25' }),
   longitude: z.string().optional().meta({ description: 'Degrees, −180 to 180.', example: '120.17' }),
 });
-
-function readQuestion(query: URLSearchParams): z.infer<typeof questionSchema> {
-  const faults: Fault[] = [...new Set(query.keys())]
-    .filter((name) => query.getAll(name).length > 1)
-    .map((name) => ({ at: name, detail: 'This parameter is there more than once.' }));
-  const parsed = questionSchema.safeParse(Object.fromEntries(query));
-  for (const issue of parsed.error?.issues ?? []) {
-    if (issue.code !== 'unrecognized_keys') faults.push({ at: issue.path.join('.'), detail: issue.message });
-    else {
-      const known = Object.keys(questionSchema.shape);
-      faults.push(
-        ...issue.keys.map((at) => ({ at, detail: `There is no such parameter.${didYouMean(at, known)}` })),
-      );
-    }
-  }
-  if (parsed.success && faults.length === 0) return parsed.data;
-  const [first] = faults;
-  throw new Problem('invalid-request', `${first?.at}: ${first?.detail}`, { faults });
-}
 
 /** The topics of others do not exist. */
 function findTopic(catalog: Catalog, name: string, owner: string): Topic {

@@ -27,6 +27,7 @@ import type { Register } from './register.ts';
 import { createRepeater } from './repeater.ts';
 import { runShift } from './shift.ts';
 import { until } from './until.ts';
+import { searchShards } from './search-shards.ts';
 
 export interface SetHostParts {
   readonly set: string;
@@ -151,6 +152,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
       return committer.accept(offers, options);
     },
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
+    search: (search) => searchShards(parts, search),
     status: () => statusOf(parts, committer.unsettled),
     ready,
     start() {

@@ -7,6 +7,7 @@ import type { MessageState, DeliveryState } from '../message/lifecycle.ts';
 import type { Due, Message } from '../message/message.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Sample } from '../telemetry.ts';
+import type { FoundMessage, MessageSearch } from './search.ts';
 
 /** The transaction that decides whether a half message is ever sent. */
 export interface Preparation {
@@ -66,6 +67,23 @@ export interface DeliveryRecord {
   readonly nextAttemptAt: string | null;
 }
 
+/** One change of a message, or one call of a webhook. What does not apply is absent. */
+export interface TimelineEntry {
+  readonly at: string;
+  /** accepted, stored, scheduled, confirmed, unroutable, failed, attempt; others as their log has them. */
+  readonly change: string;
+  /** The host, the key's owner, or which part. */
+  readonly by: string;
+  readonly set: string;
+  readonly detail?: string;
+  readonly subscription?: string;
+  readonly attempt?: number;
+  readonly outcome?: DeliveryState;
+  readonly status?: number | null;
+  readonly durationMs?: number;
+  readonly error?: string | null;
+}
+
 /** A message as kept by its SET, with everything that happened to it. */
 export interface MessageRecord {
   readonly id: MessageId;
@@ -82,7 +100,17 @@ export interface MessageRecord {
   readonly acceptedAt: string;
   readonly storedAt: string;
   readonly confirmedAt: string | null;
+  readonly deliverAt: string | null;
+  readonly expiresAt: string | null;
+  readonly lane: string | null;
+  readonly session: string | null;
+  readonly sequence: number | null;
+  /** Items, when it is a batch. */
+  readonly batchSize: number | null;
+  readonly transaction: TransactionId | null;
+  readonly replayOf: MessageId | null;
   readonly error: string | null;
+  readonly timeline: readonly TimelineEntry[];
   readonly deliveries: readonly DeliveryRecord[];
 }
 
@@ -105,11 +133,18 @@ export interface SetLink {
    */
   accept(offers: readonly Offer[], options: AcceptOptions): Promise<readonly Receipt[]>;
   find(id: MessageId): Promise<MessageRecord | undefined>;
+  /** Messages of one owner, newest first. @throws Problem `database-unavailable` */
+  search(search: MessageSearch): Promise<readonly FoundMessage[]>;
   status(): Promise<SetStatus>;
 }
 
 /** Every call of a link by name, for links that cross a process or an isolate: data in, data out. */
-export const setLinkCalls = ['accept', 'find', 'status'] as const satisfies readonly (keyof SetLink)[];
+export const setLinkCalls = [
+  'accept',
+  'find',
+  'search',
+  'status',
+] as const satisfies readonly (keyof SetLink)[];
 export type SetLinkCall = (typeof setLinkCalls)[number];
 
 /** A link whose calls all travel through one function. */

@@ -1,8 +1,9 @@
 /** Messages: commit, settle, load, find. One query, one function. */
 import { Buffer } from 'node:buffer';
 import type { Lease } from '../agenda/agenda.ts';
-import { toUuid, type MessageId } from '../identifier.ts';
+import { toUuid, transactionOf, type MessageId } from '../identifier.ts';
 import type { MessageState } from '../message/lifecycle.ts';
+import type { Message } from '../message/message.ts';
 import type { Attempt, DeliveryRecord, MessageRecord, Offer, Receipt } from '../sets/set-link.ts';
 import { answerOf, type Sql } from './database.ts';
 import {
@@ -16,6 +17,7 @@ import {
   text,
   type Row,
 } from './rows.ts';
+import { timelineOf } from './timeline.ts';
 import type { Commit, CommitOptions, Settlement, StoredMessage } from './store.ts';
 
 /**
@@ -256,21 +258,24 @@ export async function loadMessages(sql: Sql, ids: readonly MessageId[]): Promise
   return rows.map((row) => ({ message: messageOf(row), state: row['state'] as MessageState }));
 }
 
-/** A message with its deliveries and every attempt, in two statements of one round trip. */
+/** A message with its deliveries, every attempt and all that happened to it, in one round trip. */
 export async function findMessage(sql: Sql, id: MessageId): Promise<MessageRecord | undefined> {
   const uuid = toUuid(id);
-  const [messages = [], deliveries = [], attempts = []] = await answerOf(
+  const [messages = [], deliveries = [], attempts = [], events = [], ends = []] = await answerOf(
     sql.transaction(
       [
-        sql`SELECT m.*, b.content_type FROM message m JOIN message_body b ON b.id = m.id WHERE m.id = ${uuid} AND b.id = ${uuid}`,
+        sql`SELECT m.*, b.content_type, b.options FROM message m JOIN message_body b ON b.id = m.id WHERE m.id = ${uuid} AND b.id = ${uuid}`,
         sql`SELECT * FROM delivery WHERE message_id = ${uuid} ORDER BY subscription LIMIT 1000`,
-        sql`SELECT * FROM attempt WHERE message_id = ${uuid} ORDER BY subscription, attempt, at LIMIT 1000`,
+        sql`SELECT * FROM attempt WHERE message_id = ${uuid} ORDER BY at, attempt LIMIT 1000`,
+        sql`SELECT * FROM message_event WHERE message_id = ${uuid} ORDER BY at LIMIT 1000`,
+        sql`SELECT * FROM message_end WHERE message_id = ${uuid} ORDER BY at LIMIT 10`,
       ],
       { readOnly: true },
     ),
   );
   const row = messages[0];
   if (!row) return undefined;
+  const { batch, replayOf } = (row['options'] ?? {}) as Pick<Message, 'batch' | 'replayOf'>;
   return {
     id,
     owner: text(row['owner']),
@@ -286,7 +291,16 @@ export async function findMessage(sql: Sql, id: MessageId): Promise<MessageRecor
     acceptedAt: instant(row['accepted_at']),
     storedAt: instant(row['stored_at']),
     confirmedAt: instantOrNull(row['confirmed_at']),
+    deliverAt: instantOrNull(row['deliver_at']),
+    expiresAt: instantOrNull(row['expires_at']),
+    lane: textOrNull(row['lane']),
+    session: textOrNull(row['session']),
+    sequence: numberOrNull(row['sequence']),
+    batchSize: batch?.size ?? null,
+    transaction: row['transaction_id'] === null ? null : transactionOf(idOf(row['transaction_id'])),
+    replayOf: replayOf ?? null,
     error: textOrNull(row['error']),
+    timeline: timelineOf({ message: row, events, ends, attempts }),
     deliveries: deliveries.map((delivery) => deliveryOf(delivery, attempts)),
   };
 }

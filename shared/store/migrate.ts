@@ -7,12 +7,14 @@ import { messages } from './migrations/0001-messages.ts';
 import { catalog } from './migrations/0002-catalog.ts';
 import { sendModes } from './migrations/0003-send-modes.ts';
 import { ordering } from './migrations/0004-ordering.ts';
+import { search } from './migrations/0006-search.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
   { number: 2, name: 'catalog', statements: catalog },
   { number: 3, name: 'send-modes', statements: sendModes },
   { number: 4, name: 'ordering', statements: ordering },
+  { number: 6, name: 'search', statements: search },
 ] as const;
 
 /**

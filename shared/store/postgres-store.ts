@@ -6,6 +6,7 @@ import { commitOffers, findMessage, loadMessages, settleEntry } from './messages
 import { arriveInLanes, loadLanes, stepStreams } from './ordering.ts';
 import { rotateDays } from './retention.ts';
 import { makeReady } from './scheduled.ts';
+import { searchMessages } from './search.ts';
 import type { Store } from './store.ts';
 
 export function openStore(sql: Sql): Store {
@@ -15,6 +16,7 @@ export function openStore(sql: Sql): Store {
     makeReady: (entries, options) => makeReady(sql, entries, options),
     load: (ids) => loadMessages(sql, ids),
     find: (id) => findMessage(sql, id),
+    search: (set, search) => searchMessages(sql, set, search),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
     deliveries: (keys) => loadDeliveries(sql, keys),
     arrive: (arrivals, set) => arriveInLanes(sql, arrivals, set),

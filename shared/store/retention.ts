@@ -12,6 +12,7 @@ function strays(sql: Sql, days: number) {
     sql`DELETE FROM message_stray WHERE id < day_floor(current_date - ${days}::integer)`,
     sql`DELETE FROM message_body_stray WHERE id < day_floor(current_date - ${days}::integer)`,
     sql`DELETE FROM message_event_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
+    sql`DELETE FROM message_end WHERE message_id < day_floor(current_date - ${days}::integer)`,
     sql`DELETE FROM delivery_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
     sql`DELETE FROM attempt_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
   ];

@@ -6,6 +6,7 @@ import type { Agenda, DueEntry, Lease } from '../agenda/agenda.ts';
 import type { MessageId } from '../identifier.ts';
 import type { DeliveryState, MessageState } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
+import type { FoundMessage, MessageSearch } from '../sets/search.ts';
 import type { MessageRecord, Offer, Receipt } from '../sets/set-link.ts';
 import type { DeliveryOutcome } from './delivery-outcome.ts';
 import type { OrderedStore } from './ordered-store.ts';
@@ -84,6 +85,8 @@ export interface Store extends Agenda, OrderedStore {
   /** Messages with bodies, those found, in no order. */
   load(ids: readonly MessageId[]): Promise<readonly StoredMessage[]>;
   find(id: MessageId): Promise<MessageRecord | undefined>;
+  /** Messages of one owner, newest first. */
+  search(set: string, search: MessageSearch): Promise<readonly FoundMessage[]>;
   /** Records outcomes, their attempts, and the agenda entries of retries. */
   record(
     outcomes: readonly DeliveryOutcome[],

@@ -38,6 +38,7 @@ describe('the OpenAPI document', () => {
       'get /metrics',
       'get /openapi.json',
       'get /problems/{kind}',
+      'get /v1/messages',
       'get /v1/messages/{id}',
       'get /v1/sets',
       'get /v1/sets/route',

@@ -53,6 +53,7 @@ function openEdge(
         return offered.map(({ message }) => ({ id: message.id, state: 'READY', duplicate: false }));
       },
       find: () => Promise.resolve(undefined),
+      search: async () => [],
       status: () => Promise.reject(new Error('not asked')),
     }),
     breaker: {

@@ -37,6 +37,8 @@ export interface ShownMessage {
   readonly size: number;
   readonly sendAttempts: number;
   readonly error: string | null;
+  readonly timeline: readonly Readonly<Record<string, unknown>>[];
+  readonly replayOf: string | null;
   readonly deliveries: readonly ShownDelivery[];
 }
 
