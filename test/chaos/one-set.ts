@@ -151,7 +151,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         host: `host-${brokers.length}`,
         stores: [
           withClaims(
-            mortal({ ...store, claimStreams: (options) => store.claim(options) }, 'store', { life, steps }),
+            mortal({ ...store, claimStreams: (asked) => store.claim(asked) }, 'store', { life, steps }),
           ),
         ],
         register,
