@@ -174,14 +174,13 @@ async function offerAll(parts: AcceptParts, asked: Asked, ids: Ids): Promise<rea
   const results: (Result | undefined)[] = asked.routed.map((each) =>
     each instanceof Problem ? each : undefined,
   );
-  const groups = new Map<string, Placed[]>();
   let position = 0;
-  for (const [index, routed] of asked.routed.entries()) {
-    if (routed instanceof Problem) continue;
-    const offer = offerOf(parts, asked, { routed, ids, position: position++ });
-    const sets = offer.candidates.map(({ set }) => set.id).join(' ');
-    groups.set(sets, [...(groups.get(sets) ?? []), { index, offer }]);
-  }
+  const placed = asked.routed.flatMap((routed, index): readonly Placed[] =>
+    routed instanceof Problem
+      ? []
+      : [{ index, offer: offerOf(parts, asked, { routed, ids, position: position++ }) }],
+  );
+  const groups = Map.groupBy(placed, ({ offer }) => offer.candidates.map(({ set }) => set.id).join(' '));
   const offerGroup = async (group: readonly Placed[]): Promise<void> => {
     const offering = { offers: group.map(({ offer }) => offer), waitMs: asked.context.waitMs };
     const taken = await offerInTurn(parts, offering).catch(asProblem);
