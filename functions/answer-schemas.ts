@@ -14,7 +14,7 @@ export const messageId = z
   .regex(/^msg_[0-7][0-9a-hjkmnp-tv-z]{25}$/)
   .meta({ description: 'Message id.', example: 'msg_01h455vb4pex5vsknk084sn02q' });
 
-const instant = z.iso.datetime().meta({ example: '2026-01-31T10:00:00.000Z' });
+export const instant = z.iso.datetime().meta({ example: '2026-01-31T10:00:00.000Z' });
 const distanceKm = z
   .number()
   .meta({ description: 'From the publisher to the SET, in kilometres.', example: 164.2 });
@@ -23,7 +23,7 @@ const reason = z.string().meta({
   example: 'nearest',
 });
 
-const messageStates = Object.keys(messageTransitions) as MessageState[];
+export const messageStates = Object.keys(messageTransitions) as MessageState[];
 const deliveryStates = Object.keys(deliveryTransitions) as DeliveryState[];
 export const messageState = z.enum(messageStates);
 export const deliveryState = z.enum(deliveryStates);
@@ -135,14 +135,16 @@ export const messageSchema = z
     acceptedAt: instant,
     storedAt: instant,
     confirmedAt: instant.nullable(),
-    deliverAt: instant.nullable(),
-    expiresAt: instant.nullable(),
     lane: z.string().nullable(),
     session: z.string().nullable().meta({ description: 'Of a sequence or a batch.' }),
     sequence,
     batchSize: z.int().nullable().meta({ description: 'Items, when it is a batch.' }),
     transaction: z.string().nullable(),
     replayOf: messageId.nullable(),
+    deliverAt: instant
+      .nullable()
+      .meta({ description: 'When a message that was given a time falls due, or fell due.' }),
+    expiresAt: instant.nullable(),
     error: z.string().nullable(),
     timeline: z
       .array(timelineEntrySchema)

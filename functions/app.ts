@@ -16,6 +16,7 @@ import { answerProblem, logEntryOf } from './problem-response.ts';
 import type { Log } from './problem-response.ts';
 import { referenceDoors } from './reference.ts';
 import { searchDoors } from './search-messages.ts';
+import { scheduledMessageDoors } from './scheduled-messages.ts';
 import type { Services } from './services.ts';
 import { setDoors } from './sets.ts';
 import { traceIdOf, validTraceparent } from './trace-context.ts';
@@ -34,6 +35,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...messageDoors(services),
     ...bulkDoors(services),
     ...searchDoors(services),
+    ...scheduledMessageDoors(services),
     ...setDoors(services),
     ...healthDoors(services),
   ];

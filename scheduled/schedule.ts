@@ -7,6 +7,7 @@ import { fetchWaiting } from './fetch.ts';
 import { probeSets } from './probe-sets.ts';
 import { prune } from './prune.ts';
 import { redeliver } from './redeliver.ts';
+import { releaseDelayed } from './release-delayed.ts';
 import { republish } from './republish.ts';
 import type { Job } from './run-job.ts';
 
@@ -22,7 +23,7 @@ export const schedule: readonly CronEntry[] = [
   {
     cron: '* * * * *',
     everyMs: 60_000,
-    jobs: [republish, redeliver, assembleSequences, fetchWaiting, probeSets],
+    jobs: [republish, releaseDelayed, redeliver, assembleSequences, fetchWaiting, probeSets],
   },
   { cron: '17 3 * * *', everyMs: 86_400_000, jobs: [prune] },
 ];

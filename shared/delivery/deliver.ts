@@ -94,8 +94,9 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
   const deliver: Deliverer['call'] = async (message, subscription, attempt, isWanted) => {
     const { name, endpoint, format, secrets, timeoutMs } = subscription;
     const dispatch = { message, subscription: name, attempt, endpoint, format, secrets, timeoutMs };
-    const answer = await laneOf(name).carry(dispatch, isWanted);
-    if (answer === 'not-begun') return undefined;
+    const isFresh = (): boolean => parts.clock.nowMs() < (message.expiresAtMs ?? Infinity);
+    const answer = await laneOf(name).carry(dispatch, () => isFresh() && (isWanted?.() ?? true));
+    if (answer === 'not-begun') return isFresh() ? undefined : skipped(parts, message, name, attempt);
     countAnswer(parts, name, answer);
     if (answer.verdict === 'disable')
       await parts.disable(name, answer.error ?? 'The webhook answered 410 Gone.');
@@ -204,6 +205,19 @@ function keyOf({ refs, subscription }: DueEntry): readonly DeliveryKey[] {
 
 function keyText({ messageId, subscription }: DeliveryKey): string {
   return `${messageId}/${subscription}`;
+}
+
+/** Expired before its turn came: no call is made any more. */
+function skipped(
+  { set, telemetry }: DeliverParts,
+  message: Message,
+  subscription: string,
+  attempt: number,
+): DeliveryOutcome {
+  telemetry.count('setway_deliveries_total', { set, subscription, verdict: 'expired' });
+  const error = `It expired at ${new Date(message.expiresAtMs ?? 0).toISOString()}.`;
+  const nothing = { status: null, durationMs: 0, retryAfterMs: 0 } as const;
+  return { messageId: message.id, subscription, attempt, state: 'SKIPPED', error, ...nothing };
 }
 
 /** What an answer means for the delivery: done, another try by the subscription's schedule, or dead. */

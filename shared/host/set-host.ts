@@ -28,6 +28,7 @@ import { createRepeater } from './repeater.ts';
 import { runShift } from './shift.ts';
 import { until } from './until.ts';
 import { searchShards } from './search-shards.ts';
+import { createScheduledCalls } from './scheduled-calls.ts';
 
 export interface SetHostParts {
   readonly set: string;
@@ -84,10 +85,8 @@ export function openSetHost(parts: SetHostParts): SetHost {
   const view = createHostView(parts);
   const canSend = (): boolean => broker.state === 'connected' && view.isDeclared;
   const sendParts = { ...parts, ...timing, canSend, maxAttempts: timing.maxSendAttempts };
-  const committer = createCommitter({
-    ...sendParts,
-    onScheduled: (afterMs) => due.nudge(afterMs, 'release'),
-  });
+  const onScheduled = (afterMs: number): void => due.nudge(afterMs, 'release');
+  const committer = createCommitter({ ...sendParts, onScheduled });
   const deliverer = createDeliverer({
     ...parts,
     subscription: (name) => view.subscription(name),
@@ -154,6 +153,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
     search: (search) => searchShards(parts, search),
     status: () => statusOf(parts, committer.unsettled),
+    ...createScheduledCalls({ set, stores, onScheduled }),
     ready,
     start() {
       if (life !== 'open') return;

@@ -100,8 +100,6 @@ export interface MessageRecord {
   readonly acceptedAt: string;
   readonly storedAt: string;
   readonly confirmedAt: string | null;
-  readonly deliverAt: string | null;
-  readonly expiresAt: string | null;
   readonly lane: string | null;
   readonly session: string | null;
   readonly sequence: number | null;
@@ -109,9 +107,53 @@ export interface MessageRecord {
   readonly batchSize: number | null;
   readonly transaction: TransactionId | null;
   readonly replayOf: MessageId | null;
+  /** When a message that was given a time falls due, or fell due. */
+  readonly deliverAt: string | null;
+  readonly expiresAt: string | null;
   readonly error: string | null;
   readonly timeline: readonly TimelineEntry[];
   readonly deliveries: readonly DeliveryRecord[];
+}
+
+/** A change of a message, asked for by its owner. */
+export interface ChangeRequest {
+  readonly id: MessageId;
+  readonly owner: string;
+  /** For the message's log: which API key asked. */
+  readonly by: string;
+}
+
+export interface MoveRequest extends ChangeRequest {
+  readonly due: Due;
+}
+
+/** `made`: it is so now, or was before; `too-late`: the message has left that state; `expires-first`: before the new time. */
+export interface Change {
+  readonly outcome: 'made' | 'too-late' | 'expires-first';
+  readonly state: MessageState;
+  /** When it falls due, or fell due. */
+  readonly deliverAt: string | null;
+}
+
+/** An owner's scheduled messages by their due time, behind a place in that order. */
+export interface ScheduledQuery {
+  readonly owner: string;
+  readonly limit: number;
+  readonly after?: Pick<ScheduledMessage, 'dueMicros' | 'id'>;
+}
+
+export interface ScheduledMessage {
+  readonly id: MessageId;
+  readonly topic: string;
+  readonly tag: string | null;
+  readonly key: string | null;
+  readonly set: string;
+  readonly size: number;
+  readonly deliverAt: string;
+  readonly expiresAt: string | null;
+  readonly acceptedAt: string;
+  /** `deliverAt` exactly: Unix microseconds. */
+  readonly dueMicros: string;
 }
 
 export interface SetStatus {
@@ -136,6 +178,11 @@ export interface SetLink {
   /** Messages of one owner, newest first. @throws Problem `database-unavailable` */
   search(search: MessageSearch): Promise<readonly FoundMessage[]>;
   status(): Promise<SetStatus>;
+  /** `SCHEDULED → CANCELLED`; undefined when the owner has no such message here. */
+  cancel(request: ChangeRequest): Promise<Change | undefined>;
+  /** Another time for a scheduled message; undefined when the owner has no such message here. */
+  move(request: MoveRequest): Promise<Change | undefined>;
+  scheduled(query: ScheduledQuery): Promise<readonly ScheduledMessage[]>;
 }
 
 /** Every call of a link by name, for links that cross a process or an isolate: data in, data out. */
@@ -144,6 +191,9 @@ export const setLinkCalls = [
   'find',
   'search',
   'status',
+  'cancel',
+  'move',
+  'scheduled',
 ] as const satisfies readonly (keyof SetLink)[];
 export type SetLinkCall = (typeof setLinkCalls)[number];
 

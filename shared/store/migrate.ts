@@ -8,6 +8,7 @@ import { catalog } from './migrations/0002-catalog.ts';
 import { sendModes } from './migrations/0003-send-modes.ts';
 import { ordering } from './migrations/0004-ordering.ts';
 import { search } from './migrations/0006-search.ts';
+import { delayed } from './migrations/0008-delayed.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
@@ -15,6 +16,7 @@ const migrations = [
   { number: 3, name: 'send-modes', statements: sendModes },
   { number: 4, name: 'ordering', statements: ordering },
   { number: 6, name: 'search', statements: search },
+  { number: 8, name: 'delayed', statements: delayed },
 ] as const;
 
 /**

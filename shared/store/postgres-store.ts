@@ -8,12 +8,16 @@ import { rotateDays } from './retention.ts';
 import { makeReady } from './scheduled.ts';
 import { searchMessages } from './search.ts';
 import type { Store } from './store.ts';
+import { cancelScheduled, listScheduled, moveScheduled } from './waiting-messages.ts';
 
 export function openStore(sql: Sql): Store {
   return {
     commit: (offers, options) => commitOffers(sql, offers, options),
     settle: (settlement) => settleEntry(sql, settlement),
     makeReady: (entries, options) => makeReady(sql, entries, options),
+    cancel: (request, set) => cancelScheduled(sql, request, set),
+    move: (request, set) => moveScheduled(sql, request, set),
+    listScheduled: (query, set) => listScheduled(sql, query, set),
     load: (ids) => loadMessages(sql, ids),
     find: (id) => findMessage(sql, id),
     search: (set, search) => searchMessages(sql, set, search),

@@ -7,9 +7,18 @@ import type { MessageId } from '../identifier.ts';
 import type { DeliveryState, MessageState } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
 import type { FoundMessage, MessageSearch } from '../sets/search.ts';
-import type { MessageRecord, Offer, Receipt } from '../sets/set-link.ts';
 import type { DeliveryOutcome } from './delivery-outcome.ts';
 import type { OrderedStore } from './ordered-store.ts';
+import type {
+  Change,
+  ChangeRequest,
+  MessageRecord,
+  MoveRequest,
+  Offer,
+  Receipt,
+  ScheduledMessage,
+  ScheduledQuery,
+} from '../sets/set-link.ts';
 
 /** What a group commit did. */
 export interface Commit {
@@ -72,6 +81,12 @@ export interface MadeReady {
   readonly messages: readonly Message[];
 }
 
+/** What a move did, and when the message falls due now. */
+export interface Moved {
+  readonly change: Change;
+  readonly dueInMs?: number;
+}
+
 export interface Store extends Agenda, OrderedStore {
   /**
    * Commits offers, units whole or not at all, with one agenda entry for all that may be sent now. Equal ids and equal
@@ -82,6 +97,12 @@ export interface Store extends Agenda, OrderedStore {
   settle(settlement: Settlement): Promise<void>;
   /** Ends claimed `release` entries and makes READY what is due of them. */
   makeReady(entries: readonly DueEntry[], options: ReadyOptions): Promise<MadeReady>;
+  /** Cancels a scheduled message, unless it was released first. Undefined: the owner has no such message. */
+  cancel(request: ChangeRequest, set: string): Promise<Change | undefined>;
+  /** Gives a scheduled message another time, unless it was released first. */
+  move(request: MoveRequest, set: string): Promise<Moved | undefined>;
+  /** An owner's scheduled messages in the order they fall due. */
+  listScheduled(query: ScheduledQuery, set: string): Promise<readonly ScheduledMessage[]>;
   /** Messages with bodies, those found, in no order. */
   load(ids: readonly MessageId[]): Promise<readonly StoredMessage[]>;
   find(id: MessageId): Promise<MessageRecord | undefined>;

@@ -6,6 +6,7 @@ import { mintMessageId } from '../../shared/identifier.ts';
 import { toOutbound } from '../../shared/message/envelope.ts';
 import type { Message } from '../../shared/message/message.ts';
 import { Problem } from '../../shared/problem.ts';
+import type { DeliveryOutcome } from '../../shared/store/delivery-outcome.ts';
 import type { Store } from '../../shared/store/store.ts';
 import type { Subscription } from '../../shared/subscriptions/subscription.ts';
 import { createTelemetry } from '../../shared/telemetry.ts';
@@ -38,8 +39,8 @@ const message: Message = {
 };
 
 /** What the broker hands out, and what became of it. */
-function handedOut() {
-  const { routingKey, body, properties } = toOutbound(message);
+function handedOut(overrides: Partial<Message> = {}) {
+  const { routingKey, body, properties } = toOutbound({ ...message, ...overrides });
   const delivery = { ack: vi.fn<() => void>(), requeue: vi.fn<() => void>(), reject: vi.fn<() => void>() };
   const inbound = { routingKey, body, properties, redelivered: true };
   return { ...delivery, message: inbound } satisfies InboundDelivery;
@@ -63,12 +64,19 @@ interface Failures {
 function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
   const clock = new FakeClock();
   const done: Answer = { verdict: 'done', status: 200, error: null, durationMs: 1 };
-  const store = { deliveries: failing(lookups, []), record: failing(records, undefined) } as unknown as Store;
+  const recorded: DeliveryOutcome[] = [];
+  const written = failing(records, undefined);
+  const record: Store['record'] = async (outcomes) => {
+    await written();
+    recorded.push(...outcomes);
+  };
+  const store = { deliveries: failing(lookups, []), record } as unknown as Store;
+  const carry = vi.fn<() => Promise<Answer[]>>(failing(calls, [done]));
   const deliverer = createDeliverer({
     set: 'hangzhou',
     host: 'host-1',
     stores: [store],
-    courier: { sliceSize: 1, carry: failing(calls, [done]) },
+    courier: { sliceSize: 1, carry },
     clock,
     telemetry: createTelemetry(),
     subscription: () => subscription,
@@ -76,7 +84,7 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
     disable: async () => undefined,
     onRetry: () => undefined,
   });
-  return { clock, deliverer };
+  return { clock, deliverer, recorded, carry };
 }
 
 /** More often than a quorum queue hands out a message again before it goes to the dead letters. */
@@ -106,5 +114,32 @@ describe('a message in the hands of a host', () => {
     for (let turn = 0; turn < 5; turn++) await clock.move(600);
     expect(delivery.requeue).toHaveBeenCalledOnce();
     expect(delivery.ack).not.toHaveBeenCalled();
+  });
+});
+
+describe('a message that expires', () => {
+  it('is delivered before, and skipped with the reason after', async () => {
+    const { clock, deliverer, recorded, carry } = open({});
+    const expiresAtMs = clock.nowMs() + 10_000;
+    deliverer.take(handedOut({ expiresAtMs }), subscription.name);
+    await clock.move(100);
+    expect(recorded.map(({ state }) => state)).toEqual(['DONE']);
+    await clock.move(10_000);
+    const late = handedOut({ expiresAtMs });
+    deliverer.take(late, subscription.name);
+    await clock.move(100);
+    expect(carry).toHaveBeenCalledOnce();
+    expect(recorded.at(-1)).toMatchObject({ state: 'SKIPPED', attempt: 1, status: null });
+    expect(recorded.at(-1)?.error).toBe(`It expired at ${new Date(expiresAtMs).toISOString()}.`);
+    expect(late.ack).toHaveBeenCalledOnce();
+  });
+
+  it('is not called any more in fast mode', async () => {
+    const { clock, deliverer, carry } = open({});
+    const late = handedOut({ mode: 'fast', expiresAtMs: clock.nowMs() - 1 });
+    deliverer.take(late, subscription.name);
+    await clock.move(100);
+    expect(carry).not.toHaveBeenCalled();
+    expect(late.ack).toHaveBeenCalledOnce();
   });
 });

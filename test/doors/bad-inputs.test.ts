@@ -191,10 +191,10 @@ describe('a bad request', () => {
 
   it('says with a 405 what is offered', async () => {
     const answer = async (path: string) =>
-      (await sendBad(openEdge(), { method: 'DELETE', path })).headers.get('allow');
+      (await sendBad(openEdge(), { method: 'PUT', path })).headers.get('allow');
     expect(await answer('/v1/messages')).toBe('POST, GET, HEAD');
     expect(await answer('/health/live')).toBe('GET, HEAD');
-    expect(await answer('/v1/messages/msg_1')).toBe('GET, HEAD');
+    expect(await answer('/v1/messages/msg_1')).toBe('GET, HEAD, DELETE, PATCH');
   });
 
   it('at the limits is a good one', async () => {

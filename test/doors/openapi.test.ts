@@ -33,6 +33,7 @@ describe('the OpenAPI document', () => {
       Object.keys(item).map((method) => `${method} ${path}`),
     );
     expect(routes.toSorted()).toEqual([
+      'delete /v1/messages/{id}',
       'get /health/live',
       'get /health/ready',
       'get /metrics',
@@ -42,6 +43,7 @@ describe('the OpenAPI document', () => {
       'get /v1/messages/{id}',
       'get /v1/sets',
       'get /v1/sets/route',
+      'patch /v1/messages/{id}',
       'post /v1/messages',
       'post /v1/messages/bulk',
       'post /v1/topics/{topic}/messages',

@@ -55,6 +55,9 @@ function openEdge(
       find: () => Promise.resolve(undefined),
       search: async () => [],
       status: () => Promise.reject(new Error('not asked')),
+      cancel: () => Promise.reject(new Error('not asked')),
+      move: () => Promise.reject(new Error('not asked')),
+      scheduled: () => Promise.reject(new Error('not asked')),
     }),
     breaker: {
       usable: () => true,

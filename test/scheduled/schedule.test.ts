@@ -19,6 +19,7 @@ it('every job is run by one expression, and every expression runs something', ()
     'probe-sets',
     'prune',
     'redeliver',
+    'release-delayed',
     'republish',
   ]);
   expect(jobsOf('0 0 * * *')).toEqual([]);

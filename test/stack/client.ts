@@ -39,6 +39,7 @@ export interface ShownMessage {
   readonly error: string | null;
   readonly timeline: readonly Readonly<Record<string, unknown>>[];
   readonly replayOf: string | null;
+  readonly deliverAt: string | null;
   readonly deliveries: readonly ShownDelivery[];
 }
 
@@ -69,6 +70,7 @@ export function at([latitude, longitude]: Place): Record<string, string> {
 }
 
 export interface Client {
+  send<T = ProblemBody>(path: string, init: RequestInit): Promise<Reply<T>>;
   get<T = ProblemBody>(path: string, headers?: Readonly<Record<string, string>>): Promise<Reply<T>>;
   post<T = Published>(
     path: string,
@@ -104,6 +106,7 @@ export function createClient(url: string, { apiKey }: Pick<Deployment, 'apiKey'>
     send(path, { method: 'POST', body: body as NonNullable<RequestInit['body']>, headers });
   const get: Client['get'] = (path, headers = {}) => send(path, { headers });
   return {
+    send,
     get,
     post,
     publish: (message, headers = {}) =>
