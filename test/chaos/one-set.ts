@@ -3,6 +3,7 @@
  * step, and look at what is left.
  */
 import pg from 'pg';
+import type { AgendaKind } from '../../shared/agenda/agenda.ts';
 import { createCourier } from '../../functions/courier.ts';
 import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
@@ -135,6 +136,8 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         'commit',
         'arrive',
         'claimStreams',
+        'claimReleases',
+        'makeReady',
         'loadStreams',
         'step',
         'settle',
@@ -149,11 +152,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
       const host = openSetHost({
         set,
         host: `host-${brokers.length}`,
-        stores: [
-          withClaims(
-            mortal({ ...store, claimStreams: (asked) => store.claim(asked) }, 'store', { life, steps }),
-          ),
-        ],
+        stores: [withClaims(mortal({ ...store, ...claimsOf(store) }, 'store', { life, steps }))],
         register,
         broker: mortalBroker(broker, life),
         courier: mortal(options.courier ?? courier, 'courier', { life, steps: ['carry'] }),
@@ -182,12 +181,19 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
 }
 
 /** Claims of streams are a step of their own. */
-function withClaims(store: Store & { readonly claimStreams: Store['claim'] }): Store {
-  const claim: Store['claim'] = (options) =>
-    options.kind === 'order' ? store.claimStreams(options) : store.claim(options);
+function withClaims(store: Store & ReturnType<typeof claimsOf>): Store {
+  const claims: Partial<Record<AgendaKind, Store['claim']>> = {
+    order: store.claimStreams,
+    release: store.claimReleases,
+  };
+  const claim: Store['claim'] = (options) => (claims[options.kind] ?? store.claim)(options);
   return new Proxy(store, {
     get: (target, property) => (property === 'claim' ? claim : (Reflect.get(target, property) as unknown)),
   });
+}
+
+function claimsOf({ claim }: Store) {
+  return { claimStreams: claim, claimReleases: claim };
 }
 
 const register: Register = {
