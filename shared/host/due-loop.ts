@@ -44,12 +44,14 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
   let cancelWake = (): void => undefined;
   let whenIdle: (() => void) | undefined;
 
-  const wake = (afterMs: number): void => {
-    const atMs = parts.clock.nowMs() + Math.max(0, afterMs);
+  const wake = (exactMs: number): void => {
+    // Timers drop fractions: a claim before its time would find nothing.
+    const afterMs = Math.max(0, Math.ceil(exactMs));
+    const atMs = parts.clock.nowMs() + afterMs;
     if (isStopped || atMs >= wakeAtMs) return;
     cancelWake();
     wakeAtMs = atMs;
-    cancelWake = parts.clock.after(Math.max(0, afterMs), () => void turn());
+    cancelWake = parts.clock.after(afterMs, () => void turn());
   };
 
   const handle = async (entries: readonly DueEntry[], leaseMs: number): Promise<void> => {
