@@ -9,12 +9,15 @@ import { Problem } from '../shared/problem.ts';
 import { toResponse } from './answer.ts';
 import type { Answer } from './answer.ts';
 import { bulkDoors } from './bulk.ts';
+import { deadLetterDoors } from './dead-letters.ts';
 import type { Door, Visit } from './door.ts';
 import { healthDoors } from './health.ts';
 import { messageDoors } from './messages.ts';
 import { answerProblem, logEntryOf } from './problem-response.ts';
 import type { Log } from './problem-response.ts';
+import { redriveDoors } from './redrives.ts';
 import { referenceDoors } from './reference.ts';
+import { replayDoors } from './replay.ts';
 import { searchDoors } from './search-messages.ts';
 import { scheduledMessageDoors } from './scheduled-messages.ts';
 import type { Services } from './services.ts';
@@ -36,6 +39,9 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...bulkDoors(services),
     ...searchDoors(services),
     ...scheduledMessageDoors(services),
+    ...deadLetterDoors(services),
+    ...redriveDoors(services),
+    ...replayDoors(services),
     ...setDoors(services),
     ...healthDoors(services),
   ];

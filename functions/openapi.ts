@@ -24,6 +24,7 @@ export function buildOpenApi(descriptions: readonly RouteConfig[]) {
     servers: [{ url: '/', description: 'The deployment that serves this document.' }],
     tags: [
       { name: 'messages', description: 'Publish and look up.' },
+      { name: 'dead letters', description: 'What nobody tries again unless told to, and replays.' },
       { name: 'sets', description: 'Regional cells and routing.' },
       { name: 'health', description: 'Probes and metrics.' },
       { name: 'reference', description: 'The API about itself.' },

@@ -22,8 +22,10 @@ export type MessageId = `msg_${string}` & { readonly [brand]: 'message' };
 export type TransactionId = `txn_${string}` & { readonly [brand]: 'transaction' };
 /** A cron schedule: in the database that publishes its messages. */
 export type ScheduleId = `sch_${string}` & { readonly [brand]: 'schedule' };
+/** A redrive of dead letters, or a replay of a subscription: the same id in every SET that takes part. */
+export type RedriveId = `rdr_${string}` & { readonly [brand]: 'redrive' };
 /** What any of them can be asked. */
-export type SetwayId = MessageId | TransactionId | ScheduleId;
+export type SetwayId = MessageId | TransactionId | ScheduleId | RedriveId;
 
 export interface Origin {
   /** Number of the SET the message was offered to first, 0–4095. */
@@ -67,6 +69,11 @@ export function transactionOf(first: MessageId): TransactionId {
   return `txn_${first.slice(4)}` as TransactionId;
 }
 
+/** @param random 7 bytes: of a digest, so that a repeated request names the same redrive */
+export function mintRedriveId(nowMs: number, random: Uint8Array = drawRandom()): RedriveId {
+  return `rdr_${mint({ setNumber: 0, shard: 0 }, nowMs, random)}` as RedriveId;
+}
+
 function mint(origin: Origin, nowMs: number, random: Uint8Array): string {
   const bytes = new Uint8Array(16);
   const view = new DataView(bytes.buffer);
@@ -81,6 +88,11 @@ function mint(origin: Origin, nowMs: number, random: Uint8Array): string {
 /** The id as a message id, or a 404: a malformed id names nothing. */
 export function parseMessageId(text: string): MessageId {
   return parseId(text, 'msg', 'message') as MessageId;
+}
+
+/** The id as a redrive's, or a 404. */
+export function parseRedriveId(text: string): RedriveId {
+  return parseId(text, 'rdr', 'redrive') as RedriveId;
 }
 
 function parseId(text: string, prefix: string, named: string): string {
@@ -107,6 +119,11 @@ export function mintedAtMs(id: SetwayId): number {
 export function toUuid(id: SetwayId): string {
   const hex = Buffer.from(decode(id.slice(4))).toString('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** A redrive's id by its digits. */
+export function redriveOf(digits: MessageId): RedriveId {
+  return `rdr_${digits.slice(4)}` as RedriveId;
 }
 
 export function fromUuid(uuid: string): MessageId {

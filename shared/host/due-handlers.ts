@@ -1,12 +1,13 @@
 /** Which story handles which kind of due work, how much of it at once, and under how long a lease. */
 import type { AgendaKind } from '../agenda/agenda.ts';
 import type { Deliverer } from '../delivery/deliver.ts';
+import { stepRedrives, type RedriveParts } from '../delivery/redrive.ts';
 import type { Orderer } from '../ordering/ordering.ts';
 import { releaseDue, type ReleaseParts } from '../publish/release.ts';
 import { resend } from '../publish/resend.ts';
 import type { DueHandler } from './due-work.ts';
 
-export interface DueHandlerParts extends ReleaseParts {
+export interface DueHandlerParts extends ReleaseParts, RedriveParts {
   readonly deliverer: Pick<Deliverer, 'redeliver'>;
   readonly orderer: Pick<Orderer, 'work'>;
   /** The subscriptions are known: what is tried again now has somewhere to go. */
@@ -31,6 +32,12 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
       leaseMs: sendLeaseMs,
       isReady,
       handle: (store, entries) => releaseDue(parts, store, entries),
+    },
+    redrive: {
+      capacity: 4, // steps of up to 500 deliveries each
+      leaseMs: () => parts.resendAfterMs,
+      isReady: () => true,
+      handle: (store, entries) => stepRedrives(parts, store, entries),
     },
     redeliver: {
       capacity: 200,

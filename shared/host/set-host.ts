@@ -23,6 +23,7 @@ import { createConsumptions } from './consumptions.ts';
 import { createDueHandlers } from './due-handlers.ts';
 import { createDueWork, type Budget } from './due-work.ts';
 import { createHostView } from './host-view.ts';
+import { createInquiry } from './inquiry.ts';
 import type { Register } from './register.ts';
 import { createRepeater } from './repeater.ts';
 import { runShift } from './shift.ts';
@@ -112,6 +113,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     orderer,
     longestCallMs,
     isLoaded: () => view.isLoaded,
+    onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
   });
   const due = createDueWork({ ...parts, handlers });
   const consumptions = createConsumptions({ broker, graceMs: timing.stopGraceMs, take: deliverer.take });
@@ -151,7 +153,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
       return committer.accept(offers, options);
     },
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
-    search: (search) => searchShards(parts, search),
+    ...createInquiry({ ...parts, nudge: (kind) => due.nudge(0, kind) }),
     status: () => statusOf(parts, committer.unsettled),
     ...createScheduledCalls({ set, stores, onScheduled }),
     ready,

@@ -2,11 +2,18 @@
  * The contract an edge speaks to a SET. Three ways to hold it: in-process (Node), Durable Object RPC (Cloudflare),
  * HTTP with a service token (a SET host in another region). Answers are plain data; failures are Problems.
  */
-import type { MessageId, TransactionId } from '../identifier.ts';
+import type { MessageId, RedriveId, TransactionId } from '../identifier.ts';
 import type { MessageState, DeliveryState } from '../message/lifecycle.ts';
 import type { Due, Message } from '../message/message.ts';
 import type { ProblemData } from '../problem.ts';
 import type { Sample } from '../telemetry.ts';
+import type {
+  DeadLetter,
+  DeadLetterSearch,
+  RedriveRecord,
+  RedriveStart,
+  ReplayRequest,
+} from './dead-letters.ts';
 import type { FoundMessage, MessageSearch } from './search.ts';
 
 /** The transaction that decides whether a half message is ever sent. */
@@ -177,6 +184,19 @@ export interface SetLink {
   find(id: MessageId): Promise<MessageRecord | undefined>;
   /** Messages of one owner, newest first. @throws Problem `database-unavailable` */
   search(search: MessageSearch): Promise<readonly FoundMessage[]>;
+  /** Deliveries of one owner that are dead, the newest first. */
+  deadLetters(search: DeadLetterSearch): Promise<readonly DeadLetter[]>;
+  /**
+   * Begins a redrive in every database of the SET; one that has begun already goes on as it is.
+   * @returns one record per database
+   */
+  redrive(start: RedriveStart): Promise<readonly RedriveRecord[]>;
+  findRedrive(id: RedriveId): Promise<readonly RedriveRecord[]>;
+  /**
+   * @returns undefined when the SET has no such message of this owner
+   * @throws Problem `conflict` when the message was never sent
+   */
+  replay(request: ReplayRequest): Promise<Receipt | undefined>;
   status(): Promise<SetStatus>;
   /** `SCHEDULED → CANCELLED`; undefined when the owner has no such message here. */
   cancel(request: ChangeRequest): Promise<Change | undefined>;
@@ -190,6 +210,10 @@ export const setLinkCalls = [
   'accept',
   'find',
   'search',
+  'deadLetters',
+  'redrive',
+  'findRedrive',
+  'replay',
   'status',
   'cancel',
   'move',

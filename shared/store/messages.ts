@@ -3,7 +3,6 @@ import { Buffer } from 'node:buffer';
 import type { Lease } from '../agenda/agenda.ts';
 import { toUuid, transactionOf, type MessageId } from '../identifier.ts';
 import type { MessageState } from '../message/lifecycle.ts';
-import type { Message } from '../message/message.ts';
 import type { Attempt, DeliveryRecord, MessageRecord, Offer, Receipt } from '../sets/set-link.ts';
 import { answerOf, type Sql } from './database.ts';
 import {
@@ -12,6 +11,7 @@ import {
   instantOrNull,
   messageOf,
   numberOrNull,
+  optionsIn,
   optionsOf,
   textOrNull,
   text,
@@ -275,7 +275,7 @@ export async function findMessage(sql: Sql, id: MessageId): Promise<MessageRecor
   );
   const row = messages[0];
   if (!row) return undefined;
-  const { batch, replayOf } = (row['options'] ?? {}) as Pick<Message, 'batch' | 'replayOf'>;
+  const { batch, replayOf } = optionsIn(row);
   return {
     id,
     owner: text(row['owner']),

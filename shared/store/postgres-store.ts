@@ -6,6 +6,9 @@ import { commitOffers, findMessage, loadMessages, settleEntry } from './messages
 import { arriveInLanes, loadLanes, stepStreams } from './ordering.ts';
 import { rotateDays } from './retention.ts';
 import { makeReady } from './scheduled.ts';
+import { listDeadLetters } from './dead-letters.ts';
+import { beginRedrive, findRedrive, stepRedrive } from './redrive.ts';
+import { replayMessage } from './replay.ts';
 import { searchMessages } from './search.ts';
 import type { Store } from './store.ts';
 import { cancelScheduled, listScheduled, moveScheduled } from './waiting-messages.ts';
@@ -21,6 +24,11 @@ export function openStore(sql: Sql): Store {
     load: (ids) => loadMessages(sql, ids),
     find: (id) => findMessage(sql, id),
     search: (set, search) => searchMessages(sql, set, search),
+    deadLetters: (search) => listDeadLetters(sql, search),
+    beginRedrive: (set, start) => beginRedrive(sql, set, start),
+    findRedrive: (id) => findRedrive(sql, id),
+    stepRedrive: (by, entry) => stepRedrive(sql, by, entry),
+    replay: (set, request) => replayMessage(sql, set, request),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
     deliveries: (keys) => loadDeliveries(sql, keys),
     arrive: (arrivals, set) => arriveInLanes(sql, arrivals, set),

@@ -43,6 +43,13 @@ export function optionsOf({ order, batch, priority, replayOf }: Message): Row | 
   return (order ?? batch ?? priority ?? replayOf) ? { order, batch, priority, replayOf } : undefined;
 }
 
+/** The way back. A copy made inside the database names its original by uuid. */
+export function optionsIn(row: Row): Options {
+  const { replayOf, ...options } = (row['options'] ?? {}) as Options;
+  if (replayOf === undefined) return options;
+  return { ...options, replayOf: replayOf.startsWith('msg_') ? replayOf : fromUuid(replayOf) };
+}
+
 /** A row of `message` joined with `message_body`, the body as base64. */
 export function messageOf(row: Row): Message {
   const optional = {
@@ -50,7 +57,7 @@ export function messageOf(row: Row): Message {
     ...(row['key'] === null ? {} : { key: text(row['key']) }),
     ...(row['traceparent'] === null ? {} : { traceparent: text(row['traceparent']) }),
     ...(row['expires_at'] === null ? {} : { expiresAtMs: new Date(instant(row['expires_at'])).getTime() }),
-    ...(row['options'] as Options | null),
+    ...optionsIn(row),
   };
   return {
     id: idOf(row['id']),

@@ -3,9 +3,16 @@
  * guards each change of state, so that it may run twice, late, or beside another.
  */
 import type { Agenda, DueEntry, Lease } from '../agenda/agenda.ts';
-import type { MessageId } from '../identifier.ts';
+import type { MessageId, RedriveId } from '../identifier.ts';
 import type { DeliveryState, MessageState } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
+import type {
+  DeadLetter,
+  DeadLetterSearch,
+  RedriveRecord,
+  RedriveStart,
+  ReplayRequest,
+} from '../sets/dead-letters.ts';
 import type { FoundMessage, MessageSearch } from '../sets/search.ts';
 import type { DeliveryOutcome } from './delivery-outcome.ts';
 import type { OrderedStore } from './ordered-store.ts';
@@ -69,6 +76,18 @@ export interface Retention {
   readonly idempotencyHours: number;
 }
 
+/** A claimed entry of kind `redrive`. */
+export interface RedriveEntry extends Lease {
+  readonly id: RedriveId;
+}
+
+/** What a step of a redrive did. */
+export interface RedriveStep {
+  /** Deliveries it began. */
+  readonly handled: number;
+  readonly state: RedriveRecord['state'];
+}
+
 export interface ReadyOptions {
   readonly set: string;
   readonly host: string;
@@ -108,6 +127,15 @@ export interface Store extends Agenda, OrderedStore {
   find(id: MessageId): Promise<MessageRecord | undefined>;
   /** Messages of one owner, newest first. */
   search(set: string, search: MessageSearch): Promise<readonly FoundMessage[]>;
+  /** Deliveries of one owner that are dead, the newest first. */
+  deadLetters(search: DeadLetterSearch): Promise<readonly DeadLetter[]>;
+  /** Writes a redrive with its agenda entry, once. */
+  beginRedrive(set: string, start: RedriveStart): Promise<RedriveRecord>;
+  findRedrive(id: RedriveId): Promise<RedriveRecord | undefined>;
+  /** The next step of a redrive, while its lease is held. */
+  stepRedrive(by: { readonly set: string; readonly host: string }, entry: RedriveEntry): Promise<RedriveStep>;
+  /** @returns undefined when there is no such message of this owner. @throws Problem `conflict` */
+  replay(set: string, request: ReplayRequest): Promise<Receipt | undefined>;
   /** Records outcomes, their attempts, and the agenda entries of retries. */
   record(
     outcomes: readonly DeliveryOutcome[],

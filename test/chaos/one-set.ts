@@ -148,6 +148,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         'nextDueInMs',
         'finish',
         'release',
+        'stepRedrive',
       ];
       const host = openSetHost({
         set,
@@ -186,13 +187,14 @@ function withClaims(store: Store & ReturnType<typeof claimsOf>): Store {
     order: store.claimStreams,
     release: store.claimReleases,
   };
-  const claim: Store['claim'] = (options) => (claims[options.kind] ?? store.claim)(options);
+  const claim: Store['claim'] = (options) => claims[options.kind]?.(options) ?? store.claim(options);
   return new Proxy(store, {
     get: (target, property) => (property === 'claim' ? claim : (Reflect.get(target, property) as unknown)),
   });
 }
 
-function claimsOf({ claim }: Store) {
+function claimsOf(store: Store) {
+  const claim: Store['claim'] = (options) => store.claim(options);
   return { claimStreams: claim, claimReleases: claim };
 }
 

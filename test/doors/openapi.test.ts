@@ -39,13 +39,18 @@ describe('the OpenAPI document', () => {
       'get /metrics',
       'get /openapi.json',
       'get /problems/{kind}',
+      'get /v1/dead-letters',
       'get /v1/messages',
       'get /v1/messages/{id}',
+      'get /v1/redrives/{id}',
       'get /v1/sets',
       'get /v1/sets/route',
       'patch /v1/messages/{id}',
+      'post /v1/dead-letters/redrive',
       'post /v1/messages',
       'post /v1/messages/bulk',
+      'post /v1/messages/{id}/replay',
+      'post /v1/subscriptions/{name}/replay',
       'post /v1/topics/{topic}/messages',
     ]);
   });

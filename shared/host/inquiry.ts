@@ -1,0 +1,45 @@
+/** What an edge asks of the messages a SET keeps, in all its databases. What one of them cannot tell, the SET cannot tell. */
+import type { AgendaKind } from '../agenda/agenda.ts';
+import { shardOf } from '../message/shard.ts';
+import { latestFirst } from '../sets/dead-letters.ts';
+import { newestFirst } from '../sets/search.ts';
+import type { SetLink } from '../sets/set-link.ts';
+import type { Store } from '../store/store.ts';
+
+interface InquiryParts {
+  readonly set: string;
+  /** One per shard, in shard order. */
+  readonly stores: readonly Store[];
+  /** Something of a kind falls due now. */
+  readonly nudge: (kind: AgendaKind) => void;
+}
+
+export type Inquiry = Pick<SetLink, 'search' | 'deadLetters' | 'redrive' | 'findRedrive' | 'replay'>;
+
+export function createInquiry({ set, stores, nudge }: InquiryParts): Inquiry {
+  const everywhere = <T>(ask: (store: Store) => Promise<T>): Promise<T[]> => Promise.all(stores.map(ask));
+  return {
+    async search(search) {
+      const found = await everywhere((store) => store.search(set, search));
+      return found.flat().toSorted(newestFirst).slice(0, search.limit);
+    },
+    async deadLetters(search) {
+      const found = await everywhere((store) => store.deadLetters(search));
+      return found.flat().toSorted(latestFirst).slice(0, search.limit);
+    },
+    async redrive(start) {
+      const begun = await everywhere((store) => store.beginRedrive(set, start));
+      nudge('redrive');
+      return begun;
+    },
+    async findRedrive(id) {
+      const found = await everywhere((store) => store.findRedrive(id));
+      return found.flatMap((record) => record ?? []);
+    },
+    async replay(request) {
+      const receipt = await stores[shardOf(request.original, stores.length)]?.replay(set, request);
+      nudge(request.subscriptions ? 'redeliver' : 'send');
+      return receipt;
+    },
+  };
+}
