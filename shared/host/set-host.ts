@@ -28,7 +28,6 @@ import type { Register } from './register.ts';
 import { createRepeater } from './repeater.ts';
 import { runShift } from './shift.ts';
 import { until } from './until.ts';
-import { searchShards } from './search-shards.ts';
 import { createScheduledCalls } from './scheduled-calls.ts';
 
 export interface SetHostParts {
