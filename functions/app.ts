@@ -23,6 +23,7 @@ import { scheduledMessageDoors } from './scheduled-messages.ts';
 import type { Services } from './services.ts';
 import { setDoors } from './sets.ts';
 import { traceIdOf, validTraceparent } from './trace-context.ts';
+import { transactionDoors } from './transactions.ts';
 import { checkTransport } from './transport-rules.ts';
 import type { NodeBindings } from './transport-rules.ts';
 
@@ -42,6 +43,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...deadLetterDoors(services),
     ...redriveDoors(services),
     ...replayDoors(services),
+    ...transactionDoors(services),
     ...setDoors(services),
     ...healthDoors(services),
   ];

@@ -12,9 +12,10 @@ import { createRedisPublishLedger } from '../shared/idempotency/redis-publish-le
 import { connectRedis, type RedisAccess, type RedisScripts } from '../shared/idempotency/upstash.ts';
 import { Problem } from '../shared/problem.ts';
 import { createPublisher } from '../shared/publish/accept.ts';
+import type { Publisher } from '../shared/publish/publisher.ts';
 import { createSealer, type Sealer } from '../shared/sealed.ts';
-import { createBreaker } from '../shared/sets/breaker.ts';
-import type { SetLink } from '../shared/sets/set-link.ts';
+import { createBreaker, type Breaker } from '../shared/sets/breaker.ts';
+import { callLink, linkThrough, type SetLink } from '../shared/sets/set-link.ts';
 import type { Settings } from '../shared/settings.ts';
 import {
   beat,
@@ -100,11 +101,9 @@ export function webhookPolicy(settings: Settings): WebhookUrlPolicy {
   return { allowHttp: isOpen, allowLoopback: isOpen, ownHosts: settings.SETWAY_OWN_HOSTS };
 }
 
-/** Services of the edge, given the links to the SETs. */
-export function createServices(world: World, link: (set: string) => SetLink): Services {
+function publisherOf(world: World, breaker: Breaker, link: (set: string) => SetLink): Publisher {
   const { settings, catalog, telemetry } = world;
-  const breaker = createBreaker({ clock: systemClock, random: Math.random });
-  const publisher = createPublisher({
+  return createPublisher({
     catalog,
     link,
     breaker,
@@ -115,10 +114,16 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
     acceptDeadlineMs: settings.SETWAY_ACCEPT_DEADLINE_MS,
     idempotencyTtlMs: settings.SETWAY_IDEMPOTENCY_HOURS * 3_600_000,
   });
+}
+
+/** Services of the edge, given the links to the SETs. */
+export function createServices(world: World, link: (set: string) => SetLink): Services {
+  const { settings, catalog, telemetry } = world;
+  const breaker = createBreaker({ clock: systemClock, random: Math.random });
   return {
     clock: systemClock,
     catalog,
-    publisher,
+    publisher: publisherOf(world, breaker, link),
     link,
     telemetry,
     isUsable: (set) => breaker.usable(set),
@@ -127,6 +132,7 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
       maxBodyBytes: settings.SETWAY_MAX_BODY_BYTES,
       maxBulkBytes: settings.SETWAY_MAX_BULK_BYTES,
     },
+    webhookPolicy: webhookPolicy(settings),
     metricsAccess: settings.SETWAY_OPEN_METRICS === 'yes' ? 'open' : 'key',
   };
 }
@@ -189,11 +195,16 @@ export function createJobParts(
   visit: <T>(set: string, work: (host: HostAtWork) => Promise<T>) => Promise<T>,
 ): JobParts {
   const { settings, catalog, telemetry } = world;
+  const linkOf = (set: string): SetLink =>
+    linkThrough((call, args) => visit(set, (host) => callLink(host, call, args)));
+  const breaker = createBreaker({ clock: systemClock, random: Math.random });
   const catalogDatabases = settings.SETWAY_CATALOG_DATABASES.map((url) => databaseAt(url));
   return {
     catalog,
     telemetry,
     visit,
+    publisher: publisherOf(world, breaker, linkOf),
+    userDatabase: (url) => async (text, params) => ({ rows: await databaseAt(url).query(text, [...params]) }),
     clock: systemClock,
     retention: { days: settings.SETWAY_RETENTION_DAYS, idempotencyHours: settings.SETWAY_IDEMPOTENCY_HOURS },
     async databases(set) {

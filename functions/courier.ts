@@ -4,11 +4,12 @@
  */
 import { Buffer } from 'node:buffer';
 import type { Clock } from '../shared/clock.ts';
-import type { Answer, Courier, Dispatch } from '../shared/delivery/courier.ts';
+import type { Answer, Check, CheckAnswer, Courier, Dispatch } from '../shared/delivery/courier.ts';
 import { toBinaryEvent, toStructuredEvent, structuredType } from '../shared/message/cloud-event.ts';
 import type { Order } from '../shared/message/message.ts';
 import { asProblem } from '../shared/problem.ts';
 import { checkWebhookUrl, type WebhookUrlPolicy } from '../shared/webhook/address.ts';
+import { checkAnswerOf } from '../shared/webhook/check-answer.ts';
 import { outcomeOf, type WebhookAnswer } from '../shared/webhook/outcome.ts';
 import type { PostWebhook, WebhookRequest } from '../shared/webhook/request.ts';
 import { signWebhook } from '../shared/webhook/signature.ts';
@@ -29,6 +30,7 @@ export function createCourier(parts: CourierParts): Courier {
   return {
     sliceSize: parts.sliceSize,
     carry: (slice) => Promise.all(slice.map((dispatch) => carryOne(parts, dispatch))),
+    ask: (check) => ask(parts, check),
   };
 }
 
@@ -80,6 +82,27 @@ function orderHeaders(order: Order): Readonly<Record<string, string>> {
   if (order.kind === 'lane') return { 'setway-lane': order.lane };
   const { session, sequence, size } = order;
   return { 'setway-session': session, 'setway-sequence': String(sequence), 'setway-size': String(size) };
+}
+
+/**
+ * The question is a JSON body, signed like a delivery; how a producer answers it: shared/transaction/barrier.ts. Its id
+ * is another one each time, so that a receiver which recognises copies does not answer from its memory.
+ */
+async function ask(parts: CourierParts, check: Check): Promise<CheckAnswer> {
+  const { transaction, messages, timeoutMs } = check;
+  const body = Buffer.from(JSON.stringify({ transaction, messages }));
+  const timestampSeconds = Math.floor(parts.clock.nowMs() / 1000);
+  try {
+    const url = checkWebhookUrl(check.url, parts.policy).href;
+    const headers = {
+      'content-type': 'application/json',
+      'user-agent': 'Setway',
+      ...signWebhook(body, { id: check.id, timestampSeconds, secrets: check.secrets }),
+    };
+    return checkAnswerOf(await parts.post({ url, headers, body, timeoutMs, excerpt: 'always' }));
+  } catch (error) {
+    return { state: 'unknown', error: asProblem(error).message };
+  }
 }
 
 /** Enough of a failure's body for the record. */

@@ -25,6 +25,7 @@ export function buildOpenApi(descriptions: readonly RouteConfig[]) {
     tags: [
       { name: 'messages', description: 'Publish and look up.' },
       { name: 'dead letters', description: 'What nobody tries again unless told to, and replays.' },
+      { name: 'transactions', description: 'Half messages: prepare, commit, roll back.' },
       { name: 'sets', description: 'Regional cells and routing.' },
       { name: 'health', description: 'Probes and metrics.' },
       { name: 'reference', description: 'The API about itself.' },

@@ -7,9 +7,10 @@
  *                        SHA-256 over method, path, content type, `Setway-*` and `ce-*` headers and the body: what
  *                        decides about the message, not how the request travelled nor where it came from.
  */
-import { createHash, type Hash } from 'node:crypto';
+import type { Hash } from 'node:crypto';
 import type { ApiKey } from '../shared/catalog/api-key.ts';
 import { Problem } from '../shared/problem.ts';
+import { fingerprintOf } from '../shared/publish/fingerprint.ts';
 import type { PublishContext } from '../shared/publish/publisher.ts';
 import { placeOfRequest } from '../shared/sets/place.ts';
 import type { Coordinates } from '../shared/sets/place.ts';
@@ -58,9 +59,6 @@ function preferredWait(request: Request): number | undefined {
   return seconds === undefined ? undefined : Math.min(Number(seconds), maxWaitSeconds);
 }
 
-/** Not where the publisher is: one who moves between two tries sends the same message. */
-const decides = /^(?:content-type$|ce-|setway-(?!latitude$|longitude$))/i;
-
 function idempotencyOf({ visit, addBody }: Accepted): PublishContext['idempotency'] {
   const { request } = visit;
   const key = request.headers.get('idempotency-key');
@@ -70,9 +68,6 @@ function idempotencyOf({ visit, addBody }: Accepted): PublishContext['idempotenc
       faults: [{ at: 'Idempotency-Key', detail: '1 to 255 visible ASCII characters.' }],
     });
   }
-  const deciding = [...request.headers].filter(([name]) => decides.test(name));
-  const head = [request.method, visit.url().pathname, deciding.sort(([a], [b]) => (a < b ? -1 : 1))];
-  const hash = createHash('sha256').update(JSON.stringify(head)).update('\n');
-  addBody(hash);
-  return { key, fingerprint: hash.digest('hex') };
+  const { method, headers } = request;
+  return { key, fingerprint: fingerprintOf({ method, path: visit.url().pathname, headers, addBody }) };
 }

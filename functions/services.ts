@@ -5,6 +5,7 @@ import type { Publisher } from '../shared/publish/publisher.ts';
 import type { Platform } from '../shared/sets/place.ts';
 import type { SetLink } from '../shared/sets/set-link.ts';
 import type { Telemetry } from '../shared/telemetry.ts';
+import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
 
 export interface Services {
   readonly clock: Clock;
@@ -25,4 +26,6 @@ export interface Services {
     /** Of a request that carries many. */
     readonly maxBulkBytes: number;
   };
+  /** Which URLs clients may have called. */
+  readonly webhookPolicy: WebhookUrlPolicy;
 }

@@ -5,12 +5,15 @@
 import type { CatalogSource } from '../shared/catalog/catalog.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { SetHost } from '../shared/host/set-host.ts';
+import type { SqlRunner } from '../shared/idempotency/sql.ts';
 import { asProblem } from '../shared/problem.ts';
+import type { Publisher } from '../shared/publish/publisher.ts';
+import type { SetLink } from '../shared/sets/set-link.ts';
 import type { Store, Retention } from '../shared/store/store.ts';
 import type { Telemetry } from '../shared/telemetry.ts';
 
 /** What a cron function may ask of a SET's host: one that lives, or one opened for the purpose. */
-export type HostAtWork = Pick<SetHost, 'handleDue' | 'shift' | 'status'>;
+export type HostAtWork = SetLink & Pick<SetHost, 'handleDue' | 'shift'>;
 
 export interface SetDatabases {
   readonly stores: readonly Store[];
@@ -26,6 +29,10 @@ export interface JobParts {
   /** Lets `work` use a host of the SET; a host that was opened for it is stopped afterwards. */
   visit<T>(set: string, work: (host: HostAtWork) => Promise<T>): Promise<T>;
   databases(set: string): Promise<SetDatabases>;
+  /** Publishes through whatever hosts there are, or hosts opened for it. */
+  readonly publisher: Publisher;
+  /** Runs single statements on a database of a user. */
+  userDatabase(url: string): SqlRunner;
   /** Writes what the probe saw to every database that holds the catalog. */
   reportHealth(reports: readonly HealthReport[]): Promise<void>;
   /** Copies the center's catalog to the SETs. Returns how many copies were written. */

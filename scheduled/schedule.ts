@@ -3,11 +3,13 @@
  * of one expression run side by side.
  */
 import { assembleSequences } from './assemble-sequences.ts';
+import { checkTransactions } from './check-transactions.ts';
 import { fetchWaiting } from './fetch.ts';
 import { probeSets } from './probe-sets.ts';
 import { prune } from './prune.ts';
 import { redeliver } from './redeliver.ts';
 import { releaseDelayed } from './release-delayed.ts';
+import { relayOutboxes } from './relay-outbox.ts';
 import { republish } from './republish.ts';
 import type { Job } from './run-job.ts';
 
@@ -23,7 +25,16 @@ export const schedule: readonly CronEntry[] = [
   {
     cron: '* * * * *',
     everyMs: 60_000,
-    jobs: [republish, releaseDelayed, redeliver, assembleSequences, fetchWaiting, probeSets],
+    jobs: [
+      republish,
+      releaseDelayed,
+      redeliver,
+      assembleSequences,
+      checkTransactions,
+      relayOutboxes,
+      fetchWaiting,
+      probeSets,
+    ],
   },
   { cron: '17 3 * * *', everyMs: 86_400_000, jobs: [prune] },
 ];

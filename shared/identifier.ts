@@ -95,6 +95,11 @@ export function parseRedriveId(text: string): RedriveId {
   return parseId(text, 'rdr', 'redrive') as RedriveId;
 }
 
+/** The id as a transaction id, or a 404. */
+export function parseTransactionId(text: string): TransactionId {
+  return parseId(text, 'txn', 'transaction') as TransactionId;
+}
+
 function parseId(text: string, prefix: string, named: string): string {
   if (text.startsWith(`${prefix}_`) && /^[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text.slice(4))) return text;
   throw new Problem(
@@ -124,6 +129,15 @@ export function toUuid(id: SetwayId): string {
 /** A redrive's id by its digits. */
 export function redriveOf(digits: MessageId): RedriveId {
   return `rdr_${digits.slice(4)}` as RedriveId;
+}
+
+/**
+ * The first and the last id that may have been made in the same millisecond, as databases keep them: all messages of a
+ * unit lie between them, and so in one day's partition.
+ */
+export function uuidsAround(id: SetwayId): readonly [first: string, last: string] {
+  const time = toUuid(id).slice(0, 13);
+  return [`${time}-0000-0000-000000000000`, `${time}-ffff-ffff-ffffffffffff`];
 }
 
 export function fromUuid(uuid: string): MessageId {

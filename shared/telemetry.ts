@@ -43,6 +43,11 @@ const catalogue = {
     help: 'Time of a webhook call',
     labels: ['set', 'subscription'],
   },
+  setway_checks_total: {
+    kind: 'counter',
+    help: 'Checks of undecided transactions',
+    labels: ['set', 'state'],
+  },
   setway_broker_state: { kind: 'gauge', help: '1 connected, 0.5 blocked, 0 disconnected', labels: ['set'] },
   setway_due_lateness_seconds: {
     kind: 'histogram',

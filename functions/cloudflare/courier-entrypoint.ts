@@ -1,10 +1,14 @@
 /** Carries one slice of deliveries in an invocation of its own, with its own limits. */
 import { WorkerEntrypoint } from 'cloudflare:workers';
-import type { Answer, Dispatch } from '../../shared/delivery/courier.ts';
+import type { Answer, Check, CheckAnswer, Dispatch } from '../../shared/delivery/courier.ts';
 import { courierOf, type Env } from './world.ts';
 
 export class CourierEntrypoint extends WorkerEntrypoint<Env> {
   async carry(slice: readonly Dispatch[]): Promise<readonly Answer[]> {
     return courierOf(this.env).carry(slice);
+  }
+
+  async ask(check: Check): Promise<CheckAnswer> {
+    return courierOf(this.env).ask(check);
   }
 }

@@ -76,7 +76,11 @@ export class SetObject extends DurableObject<Env> {
 
   #courier(): Courier {
     const { CourierEntrypoint } = this.ctx.exports;
-    return { sliceSize, carry: async (slice) => CourierEntrypoint.carry(slice.map(detached)) };
+    return {
+      sliceSize,
+      carry: async (slice) => CourierEntrypoint.carry(slice.map(detached)),
+      ask: async (check) => CourierEntrypoint.ask(check),
+    };
   }
 }
 

@@ -142,7 +142,7 @@ class Call implements Dispatcher.DispatchHandler {
 
   private answer(): WebhookAnswer {
     const { status, headers } = this;
-    return { status, headers, excerpt: excerptOf(status, Buffer.concat(this.parts)) };
+    return { status, headers, excerpt: excerptOf(this.request, status, Buffer.concat(this.parts)) };
   }
 
   private settle(answer: WebhookAnswer): void {

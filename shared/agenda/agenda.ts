@@ -11,9 +11,9 @@ import type { MessageId } from '../identifier.ts';
 /**
  * `send`: messages to publish until the broker confirms; `redeliver`: a delivery to try again; `release`: scheduled
  * messages that fall due; `order`: a stream of a subscription that has something to do, where a claim is the exclusive
- * lease of the stream; `redrive`: the next step of a redrive.
+ * lease of the stream; `redrive`: the next step of a redrive; `check`: a transaction whose producer is to be asked.
  */
-export type AgendaKind = 'send' | 'redeliver' | 'release' | 'order' | 'redrive';
+export type AgendaKind = 'send' | 'redeliver' | 'release' | 'order' | 'redrive' | 'check';
 
 /** A claimed entry. `entry` and `token` prove the claim; large integers as text. */
 export interface Lease {

@@ -18,6 +18,15 @@ export interface SetAccess {
   readonly databaseUrls: readonly string[];
 }
 
+/** A user's database whose outbox is drained. */
+export interface OutboxDefinition {
+  readonly name: string;
+  /** Under whom its messages are published. */
+  readonly owner: string;
+  readonly databaseUrl: string;
+  readonly table?: string | undefined;
+}
+
 export interface Catalog {
   readonly version: number;
   readonly topics: ReadonlyMap<string, Topic>;
@@ -25,6 +34,7 @@ export interface Catalog {
   readonly sets: ReadonlyMap<string, SetDefinition>;
   readonly access: ReadonlyMap<string, SetAccess>;
   readonly keys: ReadonlyMap<string, ApiKey>;
+  readonly outboxes: readonly OutboxDefinition[];
   readonly table: RouteTable;
 }
 

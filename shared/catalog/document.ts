@@ -5,8 +5,9 @@ import type { SetHealth } from '../sets/set.ts';
 import type { Catalog } from './catalog.ts';
 import type { Seed } from './seed.ts';
 
-/** The same shape as a seed; `brokerUrls`, `databaseUrls` and `secrets` hold sealed texts. */
-export type CatalogDocument = Seed & { readonly sealed: true };
+/** The same shape as a seed; `brokerUrls`, `databaseUrl(s)` and `secrets` hold sealed texts. Older ones have no outboxes. */
+export type CatalogDocument = Omit<Seed, 'outboxes'> &
+  Partial<Pick<Seed, 'outboxes'>> & { readonly sealed: true };
 
 export function sealSeed(seed: Seed, sealer: Sealer): CatalogDocument {
   const seal = (plain: string): string => sealer.seal(plain);
@@ -18,7 +19,12 @@ export function sealSeed(seed: Seed, sealer: Sealer): CatalogDocument {
       brokerUrls: set.brokerUrls.map(seal),
       databaseUrls: set.databaseUrls.map(seal),
     })),
+    topics: seed.topics.map(({ secrets, ...topic }) => ({
+      ...topic,
+      ...(secrets === undefined ? {} : { secrets: secrets.map(seal) }),
+    })),
     subscriptions: seed.subscriptions.map((entry) => ({ ...entry, secrets: entry.secrets.map(seal) })),
+    outboxes: seed.outboxes.map((entry) => ({ ...entry, databaseUrl: seal(entry.databaseUrl) })),
   };
 }
 
@@ -39,7 +45,9 @@ export function compileCatalog(
   }));
   return {
     version,
-    topics: new Map(document.topics.map((topic) => [topic.name, topic])),
+    topics: new Map(
+      document.topics.map((topic) => [topic.name, { ...topic, secrets: (topic.secrets ?? []).map(open) }]),
+    ),
     subscriptions: new Map(
       document.subscriptions.map((entry) => [entry.name, { ...entry, secrets: entry.secrets.map(open) }]),
     ),
@@ -50,6 +58,7 @@ export function compileCatalog(
         { brokerUrls: set.brokerUrls.map(open), databaseUrls: set.databaseUrls.map(open) },
       ]),
     ),
+    outboxes: (document.outboxes ?? []).map((entry) => ({ ...entry, databaseUrl: open(entry.databaseUrl) })),
     keys: new Map(document.keys.map((key) => [key.id, key])),
     table: compileRouteTable({ version, sets, buckets: document.buckets, pins: document.pins, health }),
   };

@@ -19,6 +19,12 @@ const owner = z
   .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1–64 of A–Z, a–z, 0–9, "_", "-"')
   .default('default');
 
+/** Standard Webhooks secrets, the newest first. */
+const secrets = z
+  .array(z.string().regex(/^whsec_[A-Za-z0-9+/=]{32,}$/, 'must be whsec_ and base64 of at least 24 bytes'))
+  .min(1)
+  .max(5);
+
 const topic = z.strictObject({
   name,
   owner,
@@ -27,6 +33,8 @@ const topic = z.strictObject({
   rules: z
     .array(z.enum(['explicit', 'pin', 'key', 'nearest', 'center']))
     .default(['explicit', 'pin', 'key', 'nearest', 'center']),
+  /** Sign the questions to producers of transactions (check-back); without them no check URL is taken. */
+  secrets: secrets.optional(),
 });
 
 /** 5 s, 30 s, 2 min, 10 min, 30 min, 2 h, 6 h: about nine hours in all. */
@@ -42,11 +50,7 @@ const subscription = z.strictObject({
   concurrency: z.int().min(1).max(1000).default(32),
   timeoutMs: z.int().min(100).max(300_000).default(15_000),
   retryDelaysMs: z.array(z.int().min(0).max(2_592_000_000)).max(50).default(defaultRetryDelaysMs),
-  /** Standard Webhooks secrets, the newest first. */
-  secrets: z
-    .array(z.string().regex(/^whsec_[A-Za-z0-9+/=]{32,}$/, 'must be whsec_ and base64 of at least 24 bytes'))
-    .min(1)
-    .max(5),
+  secrets,
   status: z.enum(['active', 'paused']).default('active'),
 });
 
@@ -91,6 +95,17 @@ const apiKey = z.strictObject({
   revokedAt: z.iso.datetime().nullable().default(null),
 });
 
+/** A user's database with a `setway_outbox` (shared/outbox/outbox.ts). */
+const outbox = z.strictObject({
+  name,
+  owner,
+  databaseUrl: z.url({ protocol: /^postgres(ql)?$/ }),
+  table: z
+    .string()
+    .regex(/^[a-z_][a-z0-9_]{0,50}(?:\.[a-z_][a-z0-9_]{0,50})?$/, 'must be a plain table name in lower case')
+    .optional(),
+});
+
 const seedSchema = z.strictObject({
   sets: z.array(set).min(1).max(1000),
   topics: z.array(topic).max(10_000).default([]),
@@ -98,6 +113,7 @@ const seedSchema = z.strictObject({
   buckets: z.array(bucketRange).max(16_384).default([]),
   pins: z.array(pin).max(100_000).default([]),
   keys: z.array(apiKey).max(10_000).default([]),
+  outboxes: z.array(outbox).max(1_000).default([]),
 });
 
 export type Seed = z.infer<typeof seedSchema>;
@@ -160,6 +176,11 @@ function crossFaults(seed: Seed): readonly SeedFault[] {
       'keys',
       'id',
       seed.keys.map((entry) => entry.id),
+    ),
+    ...twice(
+      'outboxes',
+      'name',
+      seed.outboxes.map((entry) => entry.name),
     ),
     ...seed.buckets.flatMap((range, index) => unknownSet(`/buckets/${index}/set`, range.set)),
     ...seed.pins.flatMap((entry, index) => unknownSet(`/pins/${index}/set`, entry.set)),

@@ -3,8 +3,12 @@
  * Node a local function; on Cloudflare a call of the worker's own RPC entrypoint, because one invocation may have only
  * six connections waiting.
  */
+import type { MessageId, TransactionId } from '../identifier.ts';
 import type { Message } from '../message/message.ts';
 import type { DeliveryFormat, Endpoint } from '../subscriptions/subscription.ts';
+import type { CheckAnswer } from '../webhook/check-answer.ts';
+
+export type { CheckAnswer } from '../webhook/check-answer.ts';
 
 /** One delivery to make: everything the courier needs, plain data that survives a structured clone. */
 export interface Dispatch {
@@ -31,9 +35,22 @@ export interface Answer {
   readonly durationMs: number;
 }
 
+/** A question to a producer: what became of your transaction? */
+export interface Check {
+  readonly url: string;
+  /** Names this question: another one each time, because the answer may change. */
+  readonly id: string;
+  readonly transaction: TransactionId;
+  readonly messages: readonly { readonly id: MessageId; readonly topic: string }[];
+  readonly secrets: readonly string[];
+  readonly timeoutMs: number;
+}
+
 export interface Courier {
   /** How many dispatches one call should carry. */
   readonly sliceSize: number;
   /** One answer per dispatch, in order. Never rejects for what a webhook does; a rejection means the courier itself failed and nothing is known. */
   carry(slice: readonly Dispatch[]): Promise<readonly Answer[]>;
+  /** Never rejects for what a producer does: what is no answer is `unknown`. */
+  ask(check: Check): Promise<CheckAnswer>;
 }

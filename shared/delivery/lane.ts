@@ -1,5 +1,5 @@
 /**
- * The deliveries of one subscription on one host: a queue, and at most `concurrency` webhook calls under way. A slow
+ * The deliveries of one subscription on one host: a queue (high priority first), and at most `concurrency` webhook calls under way. A slow
  * webhook fills its own lane and nobody else's.
  */
 import type { Answer, Courier, Dispatch } from './courier.ts';
@@ -20,6 +20,10 @@ interface Waiting {
   readonly isWanted: () => boolean;
   readonly resolve: (answer: Answer | 'not-begun') => void;
   readonly reject: (error: unknown) => void;
+}
+
+function isHigh({ dispatch }: Waiting): boolean {
+  return dispatch.message.priority === 'high';
 }
 
 /** @param concurrency asked anew each time, because a subscription may change */
@@ -55,13 +59,20 @@ export function createLane(courier: Courier, concurrency: () => number): Lane {
     }
   };
 
+  /** A message of high priority goes before the normal ones that wait, behind those of its kind. */
+  const enqueue = (each: Waiting): void => {
+    const at = isHigh(each) ? waiting.findIndex((other) => !isHigh(other)) : -1;
+    if (at === -1) waiting.push(each);
+    else waiting.splice(at, 0, each);
+  };
+
   return {
     get load() {
       return waiting.length + underWay;
     },
     carry(dispatch, isWanted = () => true) {
       return new Promise((resolve, reject) => {
-        waiting.push({ dispatch, isWanted, resolve, reject });
+        enqueue({ dispatch, isWanted, resolve, reject });
         if (isPumpDue) return;
         isPumpDue = true;
         queueMicrotask(pump); // messages that arrive in one socket read leave in one slice

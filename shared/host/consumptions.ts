@@ -1,10 +1,10 @@
 /**
- * Keeps one consumption per active subscription of a SET: begins those that are missing, stops those whose
+ * Keeps one consumption per queue of each active subscription of a SET (normal and high priority): begins those that are missing, stops those whose
  * subscription was paused or removed, and begins anew where the broker ended one (channel or connection lost).
  */
 import type { Broker, Consumption, InboundDelivery } from '../broker/broker.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
-import { queueOf } from '../topology/names.ts';
+import { priorities, queueOf } from '../topology/names.ts';
 
 export interface ConsumptionsParts {
   readonly broker: Broker;
@@ -15,15 +15,23 @@ export interface ConsumptionsParts {
 
 export interface Consumptions {
   /** Makes what is consumed equal to these subscriptions. Never rejects: what fails is tried at the next call. */
-  reconcile(wanted: readonly Subscription[]): Promise<void>;
+  reconcile(subscriptions: readonly Subscription[]): Promise<void>;
   /** Messages handed out so far. */
   readonly taken: number;
   stop(graceMs: number): Promise<void>;
 }
 
+/** A queue to consume. */
+interface Wanted {
+  readonly queue: string;
+  readonly subscription: string;
+  readonly prefetch: number;
+}
+
 /** Twice what runs: the next messages are here before a slot is free, and another host still finds work. */
-function prefetchOf(subscription: Subscription): number {
-  return Math.min(subscription.concurrency * 2, 2000);
+function queuesOf({ name, concurrency }: Subscription): readonly Wanted[] {
+  const prefetch = Math.min(concurrency * 2, 2000);
+  return priorities.map((priority) => ({ queue: queueOf(name, priority), subscription: name, prefetch }));
 }
 
 interface Running {
@@ -33,38 +41,35 @@ interface Running {
 
 export function createConsumptions(parts: ConsumptionsParts): Consumptions {
   const running = new Map<string, Running>();
-  /** Names asked of the broker and not answered yet: a second consumption of the same queue would never be stopped. */
+  /** Queues asked of the broker and not answered yet: a second consumption of the same queue would never be stopped. */
   const beginning = new Set<string>();
   let isStopped = false;
   let taken = 0;
 
-  const begin = async (subscription: Subscription): Promise<void> => {
-    const { name } = subscription;
-    beginning.add(name);
-    await consume(subscription).finally(() => beginning.delete(name));
+  const begin = async (wanted: Wanted): Promise<void> => {
+    beginning.add(wanted.queue);
+    await consume(wanted).finally(() => beginning.delete(wanted.queue));
   };
 
-  const consume = async (subscription: Subscription): Promise<void> => {
-    const { name } = subscription;
-    const prefetch = prefetchOf(subscription);
+  const consume = async ({ queue, prefetch, subscription }: Wanted): Promise<void> => {
     const consumption = await parts.broker.consume({
-      queue: queueOf(name),
+      queue,
       prefetch,
       onMessage: (delivery) => {
         taken++;
-        parts.take(delivery, name);
+        parts.take(delivery, subscription);
       },
     });
     if (isStopped) return consumption.stop(0);
-    running.set(name, { consumption, prefetch });
+    running.set(queue, { consumption, prefetch });
     void consumption.ended.then(() => {
-      if (running.get(name)?.consumption === consumption) running.delete(name);
+      if (running.get(queue)?.consumption === consumption) running.delete(queue);
     });
   };
 
-  const end = async (name: string, graceMs: number): Promise<void> => {
-    const found = running.get(name);
-    running.delete(name);
+  const end = async (queue: string, graceMs: number): Promise<void> => {
+    const found = running.get(queue);
+    running.delete(queue);
     await found?.consumption.stop(graceMs);
   };
 
@@ -72,20 +77,20 @@ export function createConsumptions(parts: ConsumptionsParts): Consumptions {
     get taken() {
       return taken;
     },
-    async reconcile(wanted) {
+    async reconcile(subscriptions) {
       if (isStopped || parts.broker.state === 'disconnected') return;
-      const names = new Map(wanted.map((subscription) => [subscription.name, subscription]));
-      const isStale = ([name, { prefetch }]: [string, Running]): boolean => {
-        const subscription = names.get(name);
-        return !subscription || prefetchOf(subscription) !== prefetch;
-      };
-      await Promise.allSettled([...running].filter(isStale).map(([name]) => end(name, parts.graceMs)));
-      const missing = wanted.filter(({ name }) => !running.has(name) && !beginning.has(name));
+      const wanted = new Map(subscriptions.flatMap(queuesOf).map((each) => [each.queue, each]));
+      const isStale = ([queue, { prefetch }]: [string, Running]): boolean =>
+        wanted.get(queue)?.prefetch !== prefetch;
+      await Promise.allSettled([...running].filter(isStale).map(([queue]) => end(queue, parts.graceMs)));
+      const missing = [...wanted.values()].filter(
+        ({ queue }) => !running.has(queue) && !beginning.has(queue),
+      );
       await Promise.allSettled(missing.map(begin));
     },
     async stop(graceMs) {
       isStopped = true;
-      await Promise.allSettled([...running.keys()].map((name) => end(name, graceMs)));
+      await Promise.allSettled([...running.keys()].map((queue) => end(queue, graceMs)));
     },
   };
 }

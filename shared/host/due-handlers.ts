@@ -5,9 +5,10 @@ import { stepRedrives, type RedriveParts } from '../delivery/redrive.ts';
 import type { Orderer } from '../ordering/ordering.ts';
 import { releaseDue, type ReleaseParts } from '../publish/release.ts';
 import { resend } from '../publish/resend.ts';
+import { checkDue, checkTimeoutMs, type CheckParts } from '../transaction/check.ts';
 import type { DueHandler } from './due-work.ts';
 
-export interface DueHandlerParts extends ReleaseParts, RedriveParts {
+export interface DueHandlerParts extends ReleaseParts, RedriveParts, CheckParts {
   readonly deliverer: Pick<Deliverer, 'redeliver'>;
   readonly orderer: Pick<Orderer, 'work'>;
   /** The subscriptions are known: what is tried again now has somewhere to go. */
@@ -52,6 +53,13 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
       leaseMs: parts.longestCallMs,
       isReady: parts.isLoaded,
       handle: (store, entries, leaseMs) => parts.orderer.work(store, entries, leaseMs),
+    },
+    check: {
+      capacity: 50, // calls under way
+      leaseMs: () => 2 * checkTimeoutMs,
+      // Without the catalog nobody knows the secrets.
+      isReady: parts.isLoaded,
+      handle: (store, entries) => checkDue(parts, store, entries),
     },
   };
 }

@@ -1,4 +1,5 @@
 /** What edges ask of a SET about its scheduled messages: each is in one shard, lists come from all. */
+import type { AgendaKind } from '../agenda/agenda.ts';
 import { shardOf } from '../message/shard.ts';
 import { mergeScheduled } from '../sets/scheduled-page.ts';
 import type { SetLink } from '../sets/set-link.ts';
@@ -9,7 +10,7 @@ export interface ScheduledCallsParts {
   /** One per shard, in shard order. */
   readonly stores: readonly Store[];
   /** A message falls due after this long. */
-  readonly onScheduled: (afterMs: number) => void;
+  readonly onDue: (afterMs: number, kind: AgendaKind) => void;
 }
 
 export function createScheduledCalls(
@@ -20,7 +21,7 @@ export function createScheduledCalls(
     cancel: async (request) => stores[shardOf(request.id, stores.length)]?.cancel(request, set),
     async move(request) {
       const moved = await stores[shardOf(request.id, stores.length)]?.move(request, set);
-      if (moved?.dueInMs !== undefined) parts.onScheduled(moved.dueInMs);
+      if (moved?.dueInMs !== undefined) parts.onDue(moved.dueInMs, 'release');
       return moved?.change;
     },
     async scheduled(query) {

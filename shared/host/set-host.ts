@@ -19,6 +19,7 @@ import { createCommitter } from '../publish/commit.ts';
 import type { SetLink, SetStatus } from '../sets/set-link.ts';
 import type { Store } from '../store/store.ts';
 import type { Telemetry } from '../telemetry.ts';
+import { createDecider } from '../transaction/decide.ts';
 import { createConsumptions } from './consumptions.ts';
 import { createDueHandlers } from './due-handlers.ts';
 import { createDueWork, type Budget } from './due-work.ts';
@@ -84,16 +85,17 @@ export function openSetHost(parts: SetHostParts): SetHost {
   const { set, broker, clock, timing, telemetry, stores, register } = parts;
   const view = createHostView(parts);
   const canSend = (): boolean => broker.state === 'connected' && view.isDeclared;
-  const sendParts = { ...parts, ...timing, canSend, maxAttempts: timing.maxSendAttempts };
-  const onScheduled = (afterMs: number): void => due.nudge(afterMs, 'release');
-  const committer = createCommitter({ ...sendParts, onScheduled });
+  const onDue = (afterMs: number, kind: AgendaKind): void => due.nudge(afterMs, kind);
+  const sendParts = { ...parts, ...timing, canSend, maxAttempts: timing.maxSendAttempts, onDue };
+  const committer = createCommitter(sendParts);
+  const decider = createDecider(sendParts);
   const deliverer = createDeliverer({
     ...parts,
     subscription: (name) => view.subscription(name),
     async disable(name, reason) {
       await view.disable(name, reason);
       // Not awaited: the consumption stops when its messages are acked, and the one that said so is among them.
-      void reconcile().catch(() => undefined);
+      void reconcile().catch(ignore);
     },
     arrive: (message, subscription) => orderer.arrive(message, subscription),
     onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
@@ -110,6 +112,8 @@ export function openSetHost(parts: SetHostParts): SetHost {
     ...sendParts,
     deliverer,
     orderer,
+    decider,
+    topic: (name) => view.topic(name),
     longestCallMs,
     isLoaded: () => view.isLoaded,
     onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
@@ -129,11 +133,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
   const showState = (state: BrokerState): void => {
     telemetry.set('setway_broker_state', { set }, brokerGauge[state]);
     // The connection is back: what waited for it is due now. A failure is tried again at the next turn.
-    if (state === 'connected' && life === 'started')
-      void reconcile().then(
-        () => due.nudge(0),
-        () => undefined,
-      );
+    if (state === 'connected' && life === 'started') void reconcile().then(() => due.nudge(0), ignore);
   };
   const stopListening = broker.onState(showState);
 
@@ -153,8 +153,9 @@ export function openSetHost(parts: SetHostParts): SetHost {
     },
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
     ...createInquiry({ ...parts, nudge: (kind) => due.nudge(0, kind) }),
+    ...decider.link,
     status: () => statusOf(parts, committer.unsettled),
-    ...createScheduledCalls({ set, stores, onScheduled }),
+    ...createScheduledCalls(sendParts),
     ready,
     start() {
       if (life !== 'open') return;
@@ -163,10 +164,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
       repeater.every(timing.reconcileMs, reconcile);
       repeater.every(timing.heartbeatMs, () => register.beat(broker.state));
     },
-    async handleDue(kind, budget) {
-      await ready(budget.maxMs);
-      return due.handle(kind, budget);
-    },
+    handleDue: (kind, budget) => ready(budget.maxMs).then(() => due.handle(kind, budget)),
     shift: (budget) =>
       runShift(
         { ...timing, clock, consumptions, deliverer, due, ready, active: () => view.active() },
@@ -178,7 +176,8 @@ export function openSetHost(parts: SetHostParts): SetHost {
       stopListening();
       repeater.stop();
       orderer.stop();
-      const finished = Promise.all([consumptions.stop(timing.stopGraceMs), due.stop(), committer.idle()]);
+      const decided = due.stop().then(() => decider.idle());
+      const finished = Promise.all([consumptions.stop(timing.stopGraceMs), decided, committer.idle()]);
       // `fast` messages are acked before their webhook is called: what is left of them is nowhere else.
       const delivered = finished.then(() => until(clock, timing.stopGraceMs, () => deliverer.load === 0));
       await atMost(clock, timing.stopGraceMs, delivered);
@@ -186,10 +185,12 @@ export function openSetHost(parts: SetHostParts): SetHost {
       orderer.abandon();
       await broker.close();
       // Without it the register forgets the host by itself a little later.
-      await register.leave().catch(() => undefined);
+      await register.leave().catch(ignore);
     },
   };
 }
+
+const ignore = (): void => undefined;
 
 async function statusOf(
   { set, host, broker, register, telemetry }: SetHostParts,

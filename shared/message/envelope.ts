@@ -47,7 +47,7 @@ interface ForeignMessage {
  */
 export function toOutbound(message: Message): OutboundMessage {
   return {
-    exchange: exchangeOf(message.topic),
+    exchange: exchangeOf(message.topic, message.priority),
     routingKey: message.tag ?? '',
     body: message.body,
     properties: {

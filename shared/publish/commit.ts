@@ -6,6 +6,7 @@
  *
  * A message is accepted when the INSERT is committed; everything after it is repaired by the agenda entry.
  */
+import type { AgendaKind } from '../agenda/agenda.ts';
 import { createBatcher, type Batcher } from '../batcher.ts';
 import type { Clock } from '../clock.ts';
 import type { MessageId } from '../identifier.ts';
@@ -23,8 +24,8 @@ export interface CommitParts extends SendParts {
   readonly clock: Clock;
   /** When somebody else should send what this host has not settled by then. */
   readonly resendAfterMs: number;
-  /** Messages were stored that fall due after this long. */
-  readonly onScheduled: (afterMs: number) => void;
+  /** Something was stored that falls due after this long. */
+  readonly onDue: (afterMs: number, kind: AgendaKind) => void;
 }
 
 export interface Committer {
@@ -123,7 +124,8 @@ function createGroups(
   const commitGroup = async (offers: readonly Offer[]): Promise<readonly Committed[]> => {
     const commit = await store.commit(offers, { set: parts.set, resendAfterMs: parts.resendAfterMs });
     parts.telemetry.observe('setway_commit_size', { set: parts.set }, offers.length);
-    if (commit.dueInMs !== undefined) parts.onScheduled(commit.dueInMs);
+    if (commit.dueInMs !== undefined) parts.onDue(commit.dueInMs, 'release');
+    if (commit.checkInMs !== undefined) parts.onDue(commit.checkInMs, 'check');
     const settled = send(offers, commit);
     return commit.receipts.map((receipt) => ({ receipt, settled }));
   };

@@ -174,6 +174,46 @@ export interface SetStatus {
   readonly metrics: readonly Sample[];
 }
 
+/**
+ * `CHECK_EXHAUSTED`: the producer was asked often enough and nobody knows; parked, and still decidable by the producer.
+ */
+export type TransactionState = 'PREPARED' | 'COMMITTED' | 'ROLLED_BACK' | 'CHECK_EXHAUSTED';
+export type Decision = 'COMMITTED' | 'ROLLED_BACK';
+
+/** What a producer decides about its transaction. */
+export interface DecisionRequest {
+  readonly id: TransactionId;
+  /** A transaction of another owner is none. */
+  readonly owner: string;
+  readonly decision: Decision;
+  /** Who says so, for the timeline. */
+  readonly by: string;
+}
+
+/** A transaction as kept by a SET. */
+export interface TransactionRecord {
+  readonly id: TransactionId;
+  readonly owner: string;
+  readonly set: string;
+  readonly state: TransactionState;
+  /** The first one gave the transaction its id. */
+  readonly messages: readonly {
+    readonly id: MessageId;
+    readonly topic: string;
+    readonly state: MessageState;
+  }[];
+  readonly checkUrl: string | null;
+  /** How often the producer was asked. */
+  readonly checks: number;
+  readonly lastCheckAt: string | null;
+  /** What the last check brought: `unknown`, or why it brought nothing. */
+  readonly lastCheck: string | null;
+  readonly nextCheckAt: string | null;
+  readonly preparedAt: string;
+  readonly decidedAt: string | null;
+  readonly decidedBy: string | null;
+}
+
 export interface SetLink {
   /**
    * Takes offers, all or none of the stored ones per database shard. Resolves once every `confirm` message is
@@ -197,6 +237,12 @@ export interface SetLink {
    * @throws Problem `conflict` when the message was never sent
    */
   replay(request: ReplayRequest): Promise<Receipt | undefined>;
+  /**
+   * Decides a transaction, if nobody has decided it yet; what is committed is sent at once.
+   * @returns the transaction as it is now, whoever decided it; undefined when this SET has none of this owner
+   */
+  decide(request: DecisionRequest): Promise<TransactionRecord | undefined>;
+  findTransaction(id: TransactionId): Promise<TransactionRecord | undefined>;
   status(): Promise<SetStatus>;
   /** `SCHEDULED → CANCELLED`; undefined when the owner has no such message here. */
   cancel(request: ChangeRequest): Promise<Change | undefined>;
@@ -214,6 +260,8 @@ export const setLinkCalls = [
   'redrive',
   'findRedrive',
   'replay',
+  'decide',
+  'findTransaction',
   'status',
   'cancel',
   'move',

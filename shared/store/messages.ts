@@ -38,7 +38,7 @@ export async function commitOffers(
       FROM json_to_recordset(${JSON.stringify(asRows(offers))}::json) AS o(
         id uuid, unit integer, owner text, topic text, tag text, key text, reason text, km real,
         accepted double precision, expires double precision, due_after double precision, due_at double precision,
-        lane text, nth integer, session text, sequence integer, transaction_id uuid,
+        lane text, nth integer, session text, sequence integer, transaction_id uuid, check_url text, check_after double precision,
         type text, headers json, trace text, options json, body text, size integer, key_hash text, fingerprint text),
       coalesce(now() + make_interval(secs => due_after / 1000), to_timestamp(due_at / 1000)) AS deliver_at
     ), claimed AS (
@@ -57,7 +57,7 @@ export async function commitOffers(
       FROM offered WHERE unit NOT IN (SELECT unit FROM refused)
       ORDER BY id
       ON CONFLICT (id) DO NOTHING
-      RETURNING id, state, deliver_at, lane
+      RETURNING id, state, deliver_at, lane, transaction_id
     ), bodies AS (
       INSERT INTO message_body (id, content_type, headers, traceparent, options, body)
       SELECT id, type, headers, trace, options, decode(body, 'base64') FROM offered JOIN stored USING (id)
@@ -65,6 +65,15 @@ export async function commitOffers(
     ), waiting AS (
       INSERT INTO agenda (kind, set_id, refs, due_at)
       SELECT 'release', ${options.set}, array_agg(id), deliver_at FROM stored WHERE state = 'SCHEDULED' GROUP BY deliver_at
+    ), checking AS (
+      INSERT INTO agenda (kind, set_id, refs, due_at)
+      SELECT 'check', ${options.set}, array_agg(id ORDER BY nth), now() + make_interval(secs => min(check_after) / 1000)
+      FROM stored JOIN offered o USING (id, transaction_id) WHERE stored.state = 'HALF' GROUP BY transaction_id
+      RETURNING id, refs, due_at
+    ), prepared AS (
+      INSERT INTO transaction (id, owner, set_id, refs, check_entry, check_url)
+      SELECT o.id, owner, ${options.set}, refs, checking.id, check_url FROM checking JOIN offered o ON o.id = refs[1]
+      ON CONFLICT (id) DO NOTHING
     ), entry AS (
       INSERT INTO agenda (kind, set_id, refs, due_at)
       SELECT 'send', ${options.set}, array_agg(id), now() + make_interval(secs => ${options.resendAfterMs / 1000})
@@ -79,12 +88,14 @@ export async function commitOffers(
         FROM (SELECT DISTINCT ON (id) id, owner, topic, offered.lane, nth FROM offered JOIN stored USING (id)
           WHERE stored.lane IS NOT NULL AND stored.state = 'READY' ORDER BY id, nth) AS fresh
         HAVING count(*) > 0) AS numbered,
+      (SELECT extract(epoch FROM min(due_at) - now()) * 1000 FROM checking) AS check_in_ms,
       (SELECT id FROM entry) AS entry, (SELECT lease_token FROM entry) AS token`);
   const row = rows[0] ?? {};
   const lease =
     row['entry'] === null ? {} : { lease: { entry: text(row['entry']), token: text(row['token']) } };
   const dueInMs = numberOrNull(row['due_in_ms']);
-  const due = dueInMs === null ? {} : { dueInMs };
+  const checkInMs = numberOrNull(row['check_in_ms']);
+  const due = { ...(dueInMs === null ? {} : { dueInMs }), ...(checkInMs === null ? {} : { checkInMs }) };
   const scheduled = new Set((row['scheduled'] as string[] | null)?.map(idOf));
   const fresh = (offer: Offer): Receipt => freshReceipt(offer, scheduled);
   if (Number(row['stored']) === offers.length) return { receipts: offers.map(fresh), ...lease, ...due };
@@ -160,7 +171,8 @@ function asRows(offers: readonly Offer[]): readonly Row[] {
     const name = offer.unit ?? index.toString();
     const unit = units.get(name) ?? index;
     units.set(name, unit);
-    return { ...asRow(offer, unit), nth: offer.message.order?.kind === 'lane' ? index : undefined };
+    const isOrdered = offer.message.order?.kind === 'lane' || offer.transaction !== undefined;
+    return { ...asRow(offer, unit), nth: isOrdered ? index : undefined };
   });
 }
 
@@ -187,6 +199,8 @@ function asRow({ message, idempotency, due, transaction }: Offer, unit: number):
     session: sequence?.session ?? message.batch?.session,
     sequence: sequence?.sequence,
     transaction_id: transaction && toUuid(transaction.id),
+    check_url: transaction?.checkUrl,
+    check_after: transaction?.firstCheckAfterMs,
     options: optionsOf(message),
     body: Buffer.from(message.body.buffer, message.body.byteOffset, message.body.byteLength).toString(
       'base64',

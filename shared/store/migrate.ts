@@ -9,6 +9,7 @@ import { sendModes } from './migrations/0003-send-modes.ts';
 import { ordering } from './migrations/0004-ordering.ts';
 import { search } from './migrations/0006-search.ts';
 import { delayed } from './migrations/0008-delayed.ts';
+import { transactions } from './migrations/0005-transactions.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
@@ -17,6 +18,7 @@ const migrations = [
   { number: 4, name: 'ordering', statements: ordering },
   { number: 6, name: 'search', statements: search },
   { number: 8, name: 'delayed', statements: delayed },
+  { number: 5, name: 'transactions', statements: transactions },
 ] as const;
 
 /**

@@ -12,6 +12,7 @@ import { replayMessage } from './replay.ts';
 import { searchMessages } from './search.ts';
 import type { Store } from './store.ts';
 import { cancelScheduled, listScheduled, moveScheduled } from './waiting-messages.ts';
+import { decideTransaction, findTransaction, recordCheck } from './transactions.ts';
 
 export function openStore(sql: Sql): Store {
   return {
@@ -21,6 +22,9 @@ export function openStore(sql: Sql): Store {
     cancel: (request, set) => cancelScheduled(sql, request, set),
     move: (request, set) => moveScheduled(sql, request, set),
     listScheduled: (query, set) => listScheduled(sql, query, set),
+    decide: (request, options) => decideTransaction(sql, request, options),
+    findTransaction: (id) => findTransaction(sql, id),
+    recordCheck: (check) => recordCheck(sql, check),
     load: (ids) => loadMessages(sql, ids),
     find: (id) => findMessage(sql, id),
     search: (set, search) => searchMessages(sql, set, search),

@@ -6,7 +6,7 @@ import type { Retention } from './store.ts';
 /** Partitions are made this many days ahead, so that a week without any cron loses nothing. */
 const daysAhead = 7;
 
-/** Ids of days without a partition of their own go one by one: they are few, or none. */
+/** Transactions, and ids of days without a partition of their own, go one by one: they are few, or none. */
 function strays(sql: Sql, days: number) {
   return [
     sql`DELETE FROM message_stray WHERE id < day_floor(current_date - ${days}::integer)`,
@@ -14,6 +14,7 @@ function strays(sql: Sql, days: number) {
     sql`DELETE FROM message_event_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
     sql`DELETE FROM message_end WHERE message_id < day_floor(current_date - ${days}::integer)`,
     sql`DELETE FROM delivery_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
+    sql`DELETE FROM transaction WHERE id < day_floor(current_date - ${days}::integer)`,
     sql`DELETE FROM attempt_stray WHERE message_id < day_floor(current_date - ${days}::integer)`,
   ];
 }

@@ -3,7 +3,7 @@
  * guards each change of state, so that it may run twice, late, or beside another.
  */
 import type { Agenda, DueEntry, Lease } from '../agenda/agenda.ts';
-import type { MessageId, RedriveId } from '../identifier.ts';
+import type { MessageId, RedriveId, TransactionId } from '../identifier.ts';
 import type { DeliveryState, MessageState } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
 import type {
@@ -19,12 +19,14 @@ import type { OrderedStore } from './ordered-store.ts';
 import type {
   Change,
   ChangeRequest,
+  DecisionRequest,
   MessageRecord,
   MoveRequest,
   Offer,
   Receipt,
   ScheduledMessage,
   ScheduledQuery,
+  TransactionRecord,
 } from '../sets/set-link.ts';
 
 /** What a group commit did. */
@@ -35,6 +37,8 @@ export interface Commit {
   readonly lease?: Lease;
   /** When the first of the messages stored SCHEDULED now falls due. */
   readonly dueInMs?: number;
+  /** When the first producer of a transaction prepared now is asked. */
+  readonly checkInMs?: number;
 }
 
 export interface CommitOptions {
@@ -106,6 +110,23 @@ export interface Moved {
   readonly dueInMs?: number;
 }
 
+/** A decision, and what it made ready: nothing when somebody had decided before. */
+export interface Decided extends MadeReady {
+  readonly transaction: TransactionRecord;
+  /** When the first of the messages that became SCHEDULED falls due. */
+  readonly dueInMs?: number;
+}
+
+/** What a check brought that decides nothing. */
+export interface FruitlessCheck {
+  readonly lease: Lease;
+  readonly id: TransactionId;
+  readonly said: string;
+  /** When to ask again; without it, never: the transaction is parked. */
+  readonly againAfterMs?: number;
+  readonly host: string;
+}
+
 export interface Store extends Agenda, OrderedStore {
   /**
    * Commits offers, units whole or not at all, with one agenda entry for all that may be sent now. Equal ids and equal
@@ -122,6 +143,14 @@ export interface Store extends Agenda, OrderedStore {
   move(request: MoveRequest, set: string): Promise<Moved | undefined>;
   /** An owner's scheduled messages in the order they fall due. */
   listScheduled(query: ScheduledQuery, set: string): Promise<readonly ScheduledMessage[]>;
+  /**
+   * The first terminal decision of a transaction wins.
+   * @returns undefined when there is no such transaction of this owner
+   */
+  decide(request: DecisionRequest, options: ReadyOptions): Promise<Decided | undefined>;
+  findTransaction(id: TransactionId): Promise<TransactionRecord | undefined>;
+  /** Writes what a check brought, and when to ask again, or parks the transaction. */
+  recordCheck(check: FruitlessCheck): Promise<void>;
   /** Messages with bodies, those found, in no order. */
   load(ids: readonly MessageId[]): Promise<readonly StoredMessage[]>;
   find(id: MessageId): Promise<MessageRecord | undefined>;

@@ -11,6 +11,8 @@ export interface Topic {
   /** `center`: never leaves the center SETs. */
   readonly scope: 'anywhere' | 'center';
   readonly rules: readonly RouteRule[];
+  /** Sign the questions to producers of transactions (`whsec_…`), the newest first; without them nobody is asked. */
+  readonly secrets?: readonly string[];
 }
 
 /** Where deliveries go: an https URL, or a webhook function of this deployment by name. */

@@ -1,6 +1,6 @@
 /** The desired shape of one SET's RabbitMQ, as data. Pure: provisioning compares and applies it elsewhere. */
 import type { Subscription, Topic, TopicType } from '../subscriptions/subscription.ts';
-import { deadLetterExchange, deadLetterQueue, exchangeOf, queueOf } from './names.ts';
+import { deadLetterExchange, deadLetterQueue, exchangeOf, priorities, queueOf } from './names.ts';
 
 export interface ExchangePlan {
   readonly name: string;
@@ -32,6 +32,12 @@ export interface Topology {
 const deliveryLimit = 100;
 
 const quorum = { 'x-queue-type': 'quorum' } as const;
+const subscriptionQueue = {
+  ...quorum,
+  'x-delivery-limit': deliveryLimit,
+  'x-overflow': 'reject-publish',
+  'x-dead-letter-exchange': deadLetterExchange,
+} as const;
 
 export function planTopology(topics: readonly Topic[], subscriptions: readonly Subscription[]): Topology {
   const bound = subscriptions.filter((subscription) =>
@@ -40,28 +46,26 @@ export function planTopology(topics: readonly Topic[], subscriptions: readonly S
   return {
     exchanges: [
       { name: deadLetterExchange, type: 'fanout' },
-      ...topics.map((topic) => ({ name: exchangeOf(topic.name), type: topic.type })),
+      ...topics.flatMap(({ name, type }) =>
+        priorities.map((priority) => ({ name: exchangeOf(name, priority), type })),
+      ),
     ],
     queues: [
       { name: deadLetterQueue, arguments: quorum },
-      ...bound.map((subscription) => ({
-        name: queueOf(subscription.name),
-        arguments: {
-          ...quorum,
-          'x-delivery-limit': deliveryLimit,
-          'x-overflow': 'reject-publish',
-          'x-dead-letter-exchange': deadLetterExchange,
-        },
-      })),
+      ...bound.flatMap(({ name }) =>
+        priorities.map((priority) => ({ name: queueOf(name, priority), arguments: subscriptionQueue })),
+      ),
     ],
     bindings: [
       { exchange: deadLetterExchange, queue: deadLetterQueue, bindingKey: '' },
-      ...bound.flatMap((subscription) =>
-        subscription.bindings.map((bindingKey) => ({
-          exchange: exchangeOf(subscription.topic),
-          queue: queueOf(subscription.name),
-          bindingKey,
-        })),
+      ...bound.flatMap(({ bindings, name, topic }) =>
+        priorities.flatMap((priority) =>
+          bindings.map((bindingKey) => ({
+            exchange: exchangeOf(topic, priority),
+            queue: queueOf(name, priority),
+            bindingKey,
+          })),
+        ),
       ),
     ],
   };

@@ -5,7 +5,7 @@
  *   clock; a body that does not end in time is no answer, even after a 200.
  * - Redirects are not followed: the address behind one has passed no check.
  * - Bodies are asked for uncompressed, and at most 64 KiB of them are read, counted after any decoding. Beyond that the
- *   connection is dropped and the status counts. 1 KiB is kept, of failures only, as text for people.
+ *   connection is dropped and the status counts. 1 KiB is kept, of failures only unless asked otherwise, as text for people.
  * - Nothing here checks where the URL leads. On Cloudflare the flag `global_fetch_strictly_public` keeps `fetch` out of
  *   private networks; on Node use functions/node/webhook-request.ts, which keeps the same contract and checks every address.
  */
@@ -18,6 +18,8 @@ export interface WebhookRequest {
   readonly body: Uint8Array;
   /** Total time, in milliseconds. */
   readonly timeoutMs: number;
+  /** Whose body's start is kept; default `failures`. */
+  readonly excerpt?: 'failures' | 'always';
 }
 
 /** The contract: never rejects for what a receiver does. */
@@ -30,7 +32,7 @@ export interface FetchDependencies {
 
 /** Bytes of an answer's body that are read. */
 export const maxAnswerBytes = 64 * 1024;
-/** Bytes of a failure's body that are kept. */
+/** Bytes of a body that are kept. */
 export const excerptBytes = 1024;
 
 /** Fields every request has, whatever its own headers say. */
@@ -62,9 +64,9 @@ export function timedOut(timeoutMs: number): WebhookAnswer {
   return { error: `No complete answer within ${timeoutMs} ms` };
 }
 
-/** The text kept of a failed answer: one line of valid UTF-8 without control characters, on which logs and databases choke. */
-export function excerptOf(status: number, bytes: Uint8Array): string {
-  if (status >= 200 && status < 300) return '';
+/** The text kept of an answer, if any: one line of valid UTF-8 without control characters, on which logs and databases choke. */
+export function excerptOf({ excerpt }: WebhookRequest, status: number, bytes: Uint8Array): string {
+  if (excerpt !== 'always' && status >= 200 && status < 300) return '';
   const text = new TextDecoder().decode(bytes.subarray(0, excerptBytes));
   return text.replaceAll(/[\p{Cc}\s\ufeff]+/gu, ' ').trim();
 }
@@ -86,7 +88,7 @@ async function send(
     return {
       status: response.status,
       headers: headersOf(response),
-      excerpt: excerptOf(response.status, bytes),
+      excerpt: excerptOf(request, response.status, bytes),
     };
   } catch (error) {
     return { error: reasonOf(error) };

@@ -228,6 +228,7 @@ function catalogOf(secret: string): Catalog {
     sets: new Map(),
     access: new Map(),
     keys: new Map(),
+    outboxes: [],
     table: undefined as never, // a host does not route
   };
 }

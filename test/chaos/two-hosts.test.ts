@@ -127,6 +127,7 @@ describe('a worker whose lease is over', () => {
     const gate = Promise.withResolvers<void>();
     const slow: Courier = {
       sliceSize: 1,
+      ask: (check) => one.courier.ask(check),
       carry: async (slice) => {
         calls.push(...slice);
         await gate.promise;

@@ -76,7 +76,7 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
     set: 'hangzhou',
     host: 'host-1',
     stores: [store],
-    courier: { sliceSize: 1, carry },
+    courier: { sliceSize: 1, carry, ask: () => Promise.reject(new Error('not asked')) },
     clock,
     telemetry: createTelemetry(),
     subscription: () => subscription,

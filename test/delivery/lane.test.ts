@@ -4,8 +4,8 @@ import { createLane } from '../../shared/delivery/lane.ts';
 
 const done: Answer = { verdict: 'done', status: 200, error: null, durationMs: 1 };
 
-function dispatch(attempt: number): Dispatch {
-  return { attempt } as Dispatch;
+function dispatch(attempt: number, priority?: 'high'): Dispatch {
+  return { attempt, message: { priority } } as Dispatch;
 }
 
 function openCourier(sliceSize: number) {
@@ -16,6 +16,7 @@ function openCourier(sliceSize: number) {
   }[] = [];
   const courier: Courier = {
     sliceSize,
+    ask: () => Promise.reject(new Error('not asked')),
     carry: (slice) =>
       new Promise((resolve, reject) => {
         slices.push({
@@ -46,6 +47,19 @@ describe('a lane', () => {
     slices[2]?.finish();
     expect(await Promise.all(answers)).toMatchObject([1, 2, 3].map((durationMs) => ({ durationMs })));
     expect(lane.load).toBe(0);
+  });
+
+  it('begins what has high priority before all that waits, in its own order', async () => {
+    const { courier, slices } = openCourier(1);
+    const lane = createLane(courier, () => 1);
+    for (const attempt of [1, 2, 3]) void lane.carry(dispatch(attempt));
+    await turn();
+    for (const attempt of [11, 12]) void lane.carry(dispatch(attempt, 'high'));
+    for (const index of [0, 1, 2, 3]) {
+      slices[index]?.finish();
+      await turn();
+    }
+    expect(slices.map(({ attempts }) => attempts)).toEqual([[1], [11], [12], [2], [3]]);
   });
 
   it('carries what comes together in slices of the courier’s size', async () => {

@@ -69,6 +69,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     subscriptions: new Map(),
     sets: new Map(table.sets.map((set) => [set.id, set])),
     access: new Map(),
+    outboxes: [],
     keys,
     table,
   };
@@ -99,6 +100,8 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
       redrive: async () => [],
       findRedrive: async () => [],
       replay: async () => undefined,
+      decide: async () => undefined,
+      findTransaction: async () => undefined,
       status: () => Promise.reject(new Error('no status')),
       cancel: async () => undefined,
       move: async () => undefined,
@@ -110,6 +113,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     platform: 'vercel',
     metricsAccess: 'key',
     limits: { maxBodyBytes: 1024 * 1024, maxBulkBytes: 8 * 1024 * 1024 },
+    webhookPolicy: { allowHttp: false, allowLoopback: false, ownHosts: [] },
     ...overrides,
   };
   const app = createApp(services, (entry) => void log.push(entry));

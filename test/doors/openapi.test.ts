@@ -45,6 +45,7 @@ describe('the OpenAPI document', () => {
       'get /v1/redrives/{id}',
       'get /v1/sets',
       'get /v1/sets/route',
+      'get /v1/transactions/{id}',
       'patch /v1/messages/{id}',
       'post /v1/dead-letters/redrive',
       'post /v1/messages',
@@ -52,6 +53,9 @@ describe('the OpenAPI document', () => {
       'post /v1/messages/{id}/replay',
       'post /v1/subscriptions/{name}/replay',
       'post /v1/topics/{topic}/messages',
+      'post /v1/transactions',
+      'post /v1/transactions/{id}/commit',
+      'post /v1/transactions/{id}/rollback',
     ]);
   });
 

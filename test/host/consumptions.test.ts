@@ -42,7 +42,7 @@ function openBroker() {
 }
 
 describe('consumptions', () => {
-  it('begins one per subscription, though it is asked again while that begins', async () => {
+  it('begins one per queue of a subscription, though it is asked again while that begins', async () => {
     const { broker, begun, stopped, hold } = openBroker();
     const consumptions = createConsumptions({ broker, graceMs: 0, take: () => undefined });
     const release = hold();
@@ -50,9 +50,12 @@ describe('consumptions', () => {
     release();
     await Promise.all(asked);
     await consumptions.reconcile([inventory]);
-    expect(begun).toMatchObject([{ queue: 'setway.sub.inventory', prefetch: 8 }]);
+    expect(begun).toMatchObject([
+      { queue: 'setway.sub.inventory', prefetch: 8 },
+      { queue: 'setway.high.sub.inventory', prefetch: 8 },
+    ]);
     await consumptions.stop(0);
-    expect(stopped).toEqual(['setway.sub.inventory']);
+    expect(stopped).toEqual(['setway.sub.inventory', 'setway.high.sub.inventory']);
   });
 
   it('begins anew what the broker ended, with another prefetch, and stops what is not wanted', async () => {
@@ -63,12 +66,12 @@ describe('consumptions', () => {
     await Promise.resolve();
     await consumptions.reconcile([inventory]);
     await consumptions.reconcile([{ ...inventory, concurrency: 5 }]);
-    expect(begun.map(({ prefetch }) => prefetch)).toEqual([8, 8, 10]);
+    expect(begun.map(({ prefetch }) => prefetch)).toEqual([8, 8, 8, 10, 10]);
     await consumptions.reconcile([]);
-    expect(stopped).toHaveLength(2);
+    expect(stopped).toHaveLength(4);
     await consumptions.stop(0);
     await consumptions.reconcile([inventory]);
-    expect(begun).toHaveLength(3);
+    expect(begun).toHaveLength(5);
   });
 
   it('tries again at the next call what could not begin', async () => {
@@ -81,8 +84,8 @@ describe('consumptions', () => {
     };
     const consumptions = createConsumptions({ broker: failing, graceMs: 0, take: () => undefined });
     await consumptions.reconcile([inventory]);
-    expect(begun).toHaveLength(0);
+    expect(begun.map(({ queue }) => queue)).toEqual(['setway.high.sub.inventory']);
     await consumptions.reconcile([inventory]);
-    expect(begun).toHaveLength(1);
+    expect(begun.map(({ queue }) => queue)).toEqual(['setway.high.sub.inventory', 'setway.sub.inventory']);
   });
 });

@@ -31,7 +31,14 @@ it('every export loads in plain Node, without a build step of the user', async (
     './consumer/hono': expect.arrayContaining(['webhook']) as string[],
     './guard/redis': ['createRedisGuard'],
     './once': expect.arrayContaining(['once', 'onceTogether', 'processedMessageTable']) as string[],
+    './outbox': expect.arrayContaining(['install', 'outbox', 'outboxTable']) as string[],
     './redis': ['connectRedis'],
+    './transaction': expect.arrayContaining([
+      'answerCheck',
+      'barrier',
+      'checkHandler',
+      'transactionTable',
+    ]) as string[],
   });
 });
 

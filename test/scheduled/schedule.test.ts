@@ -15,10 +15,12 @@ it('every job is run by one expression, and every expression runs something', ()
   const names = schedule.flatMap(({ cron }) => jobsOf(cron).map(({ name }) => name));
   expect(names.toSorted((a, b) => a.localeCompare(b))).toEqual([
     'assemble-sequences',
+    'check-transactions',
     'fetch',
     'probe-sets',
     'prune',
     'redeliver',
+    'relay-outbox',
     'release-delayed',
     'republish',
   ]);

@@ -1,0 +1,163 @@
+/** Transactions end to end: nobody gets a message before the commit, everybody all of them after it. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { verifyWebhook, createWebhookSecret } from '../../shared/webhook/signature.ts';
+import { areDeliveries, at, cities, createClient, type Client, type ProblemBody } from '../stack/client.ts';
+import { useStack } from '../stack/current-stack.ts';
+import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
+import { addListeners } from '../stack/listeners.ts';
+import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { countRows, query } from '../stack/query.ts';
+import { until } from '../stack/until.ts';
+import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
+
+interface Prepared {
+  readonly id: string;
+  readonly state: string;
+  readonly messages: readonly { readonly id: string }[];
+  readonly set: string;
+  readonly duplicate: boolean;
+}
+
+interface Transaction {
+  readonly id: string;
+  readonly state: string;
+  readonly messages: readonly { readonly id: string; readonly topic: string; readonly state: string }[];
+  readonly checks: number;
+  readonly lastCheck: string | null;
+  readonly nextCheckAt: string | null;
+  readonly decidedBy: string | null;
+}
+
+const secret = createWebhookSecret();
+const json = { 'content-type': 'application/json' };
+
+describe.each(platforms)('transactions on $name', (platform) => {
+  let receiver: WebhookReceiver;
+  let deployment: Deployment;
+  let server: RunningPlatform;
+  let client: Client;
+
+  beforeAll(async () => {
+    receiver = await startWebhookReceiver();
+    deployment = await deploy(
+      useStack(),
+      freshPrefix('txn'),
+      () => undefined,
+      (seed) => {
+        const listening = addListeners(seed, receiver.url, { plain: {}, slow: { concurrency: 1 } });
+        const topics = listening.topics?.map((topic) =>
+          topic.name === 'events' ? { ...topic, secrets: [secret] } : topic,
+        );
+        return { ...listening, topics };
+      },
+    );
+    server = await platform.start(deployment);
+    client = createClient(server.url, deployment);
+  });
+  afterAll(async () => {
+    await server.stop();
+    await receiver.stop();
+  });
+
+  const prepare = async (
+    body: Readonly<Record<string, unknown>>,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Prepared> => {
+    const answer = await client.post<Prepared>('/v1/transactions', JSON.stringify(body), {
+      ...json,
+      ...at(cities.berlin),
+      ...headers,
+    });
+    expect(answer).toMatchObject({ status: 202 });
+    return answer.body;
+  };
+  const decide = (id: string, verb: 'commit' | 'rollback') =>
+    client.post<Transaction & ProblemBody>(`/v1/transactions/${id}/${verb}`, '');
+  const transaction = async (id: string): Promise<Transaction> =>
+    (await client.get<Transaction>(`/v1/transactions/${id}`)).body;
+  const plain = (count: number) =>
+    Array.from({ length: count }, (_, index) => ({ topic: 'events', tag: 'plain', body: { index } }));
+  const database = (): string => deployment.databaseUrls['frankfurt'] ?? '';
+  /** What the agenda would do later, it does now. */
+  const makeDue = (kind: string) =>
+    query(database(), 'UPDATE agenda SET due_at = now() WHERE kind = $1', [kind]);
+
+  it('delivers all messages after the commit and none before it', async () => {
+    const prepared = await prepare({ messages: plain(3) });
+    expect(prepared).toMatchObject({ state: 'prepared', set: 'frankfurt', duplicate: false });
+    expect(prepared.messages).toHaveLength(3);
+    expect(prepared.id.slice(4)).toBe(prepared.messages[0]?.id.slice(4));
+    expect(await transaction(prepared.id)).toMatchObject({ state: 'prepared', checks: 0, nextCheckAt: null });
+    // What is published after it is delivered before it.
+    const marker = await client.publish({ topic: 'events', tag: 'plain', body: 1 }, at(cities.berlin));
+    await client.message(marker.body.id, areDeliveries('DONE', 'plain'));
+    expect(prepared.messages.flatMap(({ id }) => receiver.callsOf(id))).toEqual([]);
+
+    const committed = await decide(prepared.id, 'commit');
+    expect(committed).toMatchObject({ status: 200, body: { state: 'committed', decidedBy: 'producer' } });
+    for (const { id } of prepared.messages) await client.message(id, areDeliveries('DONE', 'plain'));
+    const again = await decide(prepared.id, 'commit');
+    expect(again).toMatchObject({ status: 200, body: { state: 'committed' } });
+    const opposite = await decide(prepared.id, 'rollback');
+    expect(opposite).toMatchObject({ status: 409, body: { type: '/problems/conflict' } });
+    expect(prepared.messages.map(({ id }) => receiver.callsOf(id).length)).toEqual([1, 1, 1]);
+    expect(await countRows([database()], 'agenda', "kind = 'check'")).toBe(0);
+  });
+
+  it('delivers nothing after a rollback', async () => {
+    const prepared = await prepare({ messages: plain(2) });
+    expect(await decide(prepared.id, 'rollback')).toMatchObject({
+      status: 200,
+      body: { state: 'rolled_back' },
+    });
+    expect(await decide(prepared.id, 'rollback')).toMatchObject({ status: 200 });
+    expect(await decide(prepared.id, 'commit')).toMatchObject({ status: 409 });
+    const marker = await client.publish({ topic: 'events', tag: 'plain', body: 1 }, at(cities.berlin));
+    await client.message(marker.body.id, areDeliveries('DONE', 'plain'));
+    expect(prepared.messages.flatMap(({ id }) => receiver.callsOf(id))).toEqual([]);
+    expect((await transaction(prepared.id)).messages.map(({ state }) => state)).toEqual([
+      'ROLLED_BACK',
+      'ROLLED_BACK',
+    ]);
+  });
+
+  it('is one transaction however often a prepare is repeated under its key', async () => {
+    const key = { 'idempotency-key': `transfer-${deployment.prefix}` };
+    const first = await prepare({ messages: plain(2) }, key);
+    const again = await prepare({ messages: plain(2) }, key);
+    expect(again).toEqual({ ...first, duplicate: true });
+    await decide(first.id, 'rollback');
+  });
+
+  it('asks the producer that stays silent, signed, and does what it says', async () => {
+    receiver.script('/check', [
+      { status: 200, body: '{"state":"unknown"}' },
+      { status: 200, body: '{"state":"committed"}' },
+    ]);
+    const prepared = await prepare({
+      messages: plain(2),
+      checkUrl: `${receiver.url}/check`,
+      firstCheckAfter: 1,
+    });
+    // The host's own clock comes for the first one.
+    await until(10_000, async () => (await transaction(prepared.id)).checks === 1);
+    const asked = await transaction(prepared.id);
+    expect(asked).toMatchObject({ state: 'prepared', lastCheck: 'unknown' });
+    expect(Date.parse(asked.nextCheckAt ?? '')).toBeGreaterThan(Date.now());
+    await makeDue('check');
+    await server.runCron('* * * * *');
+    await until(10_000, async () => (await transaction(prepared.id)).state === 'committed');
+    for (const { id } of prepared.messages) await client.message(id, areDeliveries('DONE', 'plain'));
+    expect(await transaction(prepared.id)).toMatchObject({ decidedBy: 'check' });
+    const calls = receiver.calls.filter(({ path }) => path === '/check');
+    expect(new Set(calls.map(({ headers }) => headers['webhook-id'])).size).toBe(calls.length);
+    for (const { headers, body } of calls) {
+      const get = (name: string) => String(headers[name]);
+      verifyWebhook(body, { get }, { secrets: [secret], nowSeconds: Date.now() / 1000 });
+      expect(JSON.parse(body.toString())).toEqual({
+        transaction: prepared.id,
+        messages: prepared.messages.map(({ id }) => ({ id, topic: 'events' })),
+      });
+    }
+  });
+});
