@@ -21,6 +21,7 @@ import { replayDoors } from './replay.ts';
 import { searchDoors } from './search-messages.ts';
 import { scheduledMessageDoors } from './scheduled-messages.ts';
 import type { Services } from './services.ts';
+import { sequenceDoors } from './sequences.ts';
 import { setDoors } from './sets.ts';
 import { traceIdOf, validTraceparent } from './trace-context.ts';
 import { transactionDoors } from './transactions.ts';
@@ -38,6 +39,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
   const working = [
     ...messageDoors(services),
     ...bulkDoors(services),
+    ...sequenceDoors(services),
     ...searchDoors(services),
     ...scheduledMessageDoors(services),
     ...deadLetterDoors(services),

@@ -6,7 +6,7 @@ import { Buffer } from 'node:buffer';
 import type { Clock } from '../shared/clock.ts';
 import type { Answer, Check, CheckAnswer, Courier, Dispatch } from '../shared/delivery/courier.ts';
 import { toBinaryEvent, toStructuredEvent, structuredType } from '../shared/message/cloud-event.ts';
-import type { Order } from '../shared/message/message.ts';
+import type { Batch, Order } from '../shared/message/message.ts';
 import { asProblem } from '../shared/problem.ts';
 import { checkWebhookUrl, type WebhookUrlPolicy } from '../shared/webhook/address.ts';
 import { checkAnswerOf } from '../shared/webhook/check-answer.ts';
@@ -68,6 +68,7 @@ function requestOf(dispatch: Dispatch, url: string, nowMs: number): WebhookReque
     ...(message.tag === undefined ? {} : { 'setway-tag': message.tag }),
     ...(message.key === undefined ? {} : { 'setway-key': message.key }),
     ...(message.order === undefined ? {} : orderHeaders(message.order)),
+    ...(message.batch === undefined ? {} : batchHeaders(message.batch)),
     ...(message.traceparent === undefined ? {} : { traceparent: message.traceparent }),
     ...signWebhook(body, {
       id: message.id,
@@ -103,6 +104,10 @@ async function ask(parts: CourierParts, check: Check): Promise<CheckAnswer> {
   } catch (error) {
     return { state: 'unknown', error: asProblem(error).message };
   }
+}
+
+function batchHeaders({ session, size }: Batch): Readonly<Record<string, string>> {
+  return { 'setway-session': session, 'setway-size': String(size) };
 }
 
 /** Enough of a failure's body for the record. */

@@ -48,6 +48,11 @@ const catalogue = {
     help: 'Checks of undecided transactions',
     labels: ['set', 'state'],
   },
+  setway_order_refused_total: {
+    kind: 'counter',
+    help: 'Items of a sequence whose number another message had',
+    labels: ['set', 'subscription'],
+  },
   setway_broker_state: { kind: 'gauge', help: '1 connected, 0.5 blocked, 0 disconnected', labels: ['set'] },
   setway_due_lateness_seconds: {
     kind: 'histogram',

@@ -51,6 +51,8 @@ const subscription = z.strictObject({
   timeoutMs: z.int().min(100).max(300_000).default(15_000),
   retryDelaysMs: z.array(z.int().min(0).max(2_592_000_000)).max(50).default(defaultRetryDelaysMs),
   secrets,
+  /** Items of a sequence: one call after the other (the default), or all in one call. */
+  ordered: z.enum(['one-by-one', 'together']).optional(),
   status: z.enum(['active', 'paused']).default('active'),
 });
 

@@ -14,7 +14,10 @@ interface InquiryParts {
   readonly nudge: (kind: AgendaKind) => void;
 }
 
-export type Inquiry = Pick<SetLink, 'search' | 'deadLetters' | 'redrive' | 'findRedrive' | 'replay'>;
+export type Inquiry = Pick<
+  SetLink,
+  'search' | 'sequence' | 'deadLetters' | 'redrive' | 'findRedrive' | 'replay'
+>;
 
 export function createInquiry({ set, stores, nudge }: InquiryParts): Inquiry {
   const everywhere = <T>(ask: (store: Store) => Promise<T>): Promise<T[]> => Promise.all(stores.map(ask));
@@ -22,6 +25,10 @@ export function createInquiry({ set, stores, nudge }: InquiryParts): Inquiry {
     async search(search) {
       const found = await everywhere((store) => store.search(set, search));
       return found.flat().toSorted(newestFirst).slice(0, search.limit);
+    },
+    async sequence(owner, session) {
+      const found = await everywhere((store) => store.sequence(owner, session));
+      return found.find((record) => record !== undefined);
     },
     async deadLetters(search) {
       const found = await everywhere((store) => store.deadLetters(search));

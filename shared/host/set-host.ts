@@ -13,9 +13,11 @@ import type { Clock } from '../clock.ts';
 import { atMost } from '../deadline.ts';
 import type { Courier } from '../delivery/courier.ts';
 import { createDeliverer } from '../delivery/deliver.ts';
-import { createOrderer } from '../ordering/ordering.ts';
+import type { OrderParts } from '../ordering/desk.ts';
+import { createOrderer, type Orderer } from '../ordering/ordering.ts';
 import { shardOf } from '../message/shard.ts';
 import { createCommitter } from '../publish/commit.ts';
+import { publishAgain } from '../publish/resend.ts';
 import type { SetLink, SetStatus } from '../sets/set-link.ts';
 import type { Store } from '../store/store.ts';
 import type { Telemetry } from '../telemetry.ts';
@@ -23,8 +25,8 @@ import { createDecider } from '../transaction/decide.ts';
 import { createConsumptions } from './consumptions.ts';
 import { createDueHandlers } from './due-handlers.ts';
 import { createDueWork, type Budget } from './due-work.ts';
-import { createHostView } from './host-view.ts';
 import { createInquiry } from './inquiry.ts';
+import { createHostView, type HostView } from './host-view.ts';
 import type { Register } from './register.ts';
 import { createRepeater } from './repeater.ts';
 import { runShift } from './shift.ts';
@@ -100,11 +102,9 @@ export function openSetHost(parts: SetHostParts): SetHost {
     arrive: (message, subscription) => orderer.arrive(message, subscription),
     onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
   });
-  const orderer = createOrderer({
-    ...parts,
-    subscription: (name) => view.subscription(name),
-    topic: (name) => view.topic(name),
+  const orderer = openOrderer(parts, view, {
     call: (...wanted) => deliverer.call(...wanted),
+    resend: (messages) => publishAgain(sendParts, messages),
     onDue: (afterMs) => due.nudge(afterMs, 'order'),
   });
   const longestCallMs = (): number => view.longestTimeoutMs() + timing.slotWaitMs;
@@ -191,6 +191,18 @@ export function openSetHost(parts: SetHostParts): SetHost {
 }
 
 const ignore = (): void => undefined;
+function openOrderer(
+  parts: SetHostParts,
+  view: HostView,
+  links: Pick<OrderParts, 'call' | 'resend' | 'onDue'>,
+): Orderer {
+  return createOrderer({
+    ...parts,
+    ...links,
+    subscription: (name) => view.subscription(name),
+    topic: (name) => view.topic(name),
+  });
+}
 
 async function statusOf(
   { set, host, broker, register, telemetry }: SetHostParts,

@@ -60,6 +60,15 @@ export const messageLane = z
     example: 'user-42',
   });
 
+export const sessionName = z
+  .string()
+  .max(128, 'At most 128 bytes.')
+  .regex(/^(?!\.{1,2}$)[A-Za-z0-9_.:@+-]+$/, 'ASCII letters, digits and _.:@+-, and not "." or "..".')
+  .meta({
+    description: 'Name of an ordered group: yours, used once, or made for you.',
+    example: 'order-4711',
+  });
+
 export const messageMode = z.enum(['confirm', 'fast']).meta({
   description:
     'confirm: stored before the answer, delivered at least once. fast: handed to the broker only, at most once.',

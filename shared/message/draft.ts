@@ -190,7 +190,8 @@ function sortHeaders(headers: RawPublish['headers'], faults: Fault[]): SortedHea
 
 type Issue = NonNullable<ReturnType<typeof publishSchema.safeParse>['error']>['issues'][number];
 
-function faultsOf(issue: Issue, known: readonly string[]): Fault[] {
+/** The faults of one issue by JSON pointer. @param known the fields there are */
+export function faultsOf(issue: Issue, known: readonly string[]): Fault[] {
   const pointer = issue.path
     .map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`)
     .join('');
@@ -221,7 +222,8 @@ function rawFaultsOf(issue: Issue): Fault[] {
   return [{ at: headerOfPath[path] ?? path, detail: issue.message }];
 }
 
-function refused(faults: readonly Fault[]): Problem {
+/** All faults as one Problem. */
+export function refused(faults: readonly Fault[]): Problem {
   const [first] = faults;
   const more = faults.length > 1 ? ` (and ${faults.length - 1} more, see errors)` : '';
   const detail = first ? `${first.at}: ${first.detail}${more}` : 'The request breaks a rule.';

@@ -2,9 +2,10 @@
 import type { Clock } from '../clock.ts';
 import type { Message } from '../message/message.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
-import type { LaneLease, Stepped, StreamStep, StreamView } from '../store/ordered-store.ts';
+import type { LoadLease, Stepped, StreamStep, StreamView } from '../store/ordered-store.ts';
 import type { Store } from '../store/store.ts';
 import type { Subscription, Topic } from '../subscriptions/subscription.ts';
+import type { Telemetry } from '../telemetry.ts';
 
 export interface OrderParts {
   readonly set: string;
@@ -12,6 +13,7 @@ export interface OrderParts {
   /** One per shard, in shard order. */
   readonly stores: readonly Store[];
   readonly clock: Clock;
+  readonly telemetry: Telemetry;
   readonly subscription: (name: string) => Subscription | undefined;
   readonly topic: (name: string) => Topic | undefined;
   /** One webhook call; undefined when no slot was free while it was wanted. */
@@ -21,6 +23,8 @@ export interface OrderParts {
     attempt: number,
     isWanted: () => boolean,
   ) => Promise<DeliveryOutcome | undefined>;
+  /** Publishes messages once more; `unknown` when the broker did not say that it has them. */
+  readonly resend: (messages: readonly Message[]) => Promise<'sent' | 'unknown'>;
   /** A stream has something to do after this long. */
   readonly onDue: (afterMs: number) => void;
 }
@@ -28,8 +32,9 @@ export interface OrderParts {
 /** What the workers of one database share: requests of many streams in one round trip. */
 export interface Desk {
   readonly store: Store;
-  readonly load: (lease: LaneLease) => Promise<StreamView | undefined>;
-  readonly step: (step: StreamStep) => Promise<Stepped>;
+  readonly load: (lease: LoadLease) => Promise<StreamView | undefined>;
+  /** Steps of one stream, in one statement. @returns what became of the last one */
+  readonly step: (steps: readonly StreamStep[]) => Promise<Stepped>;
   /** The host stops: begin no more items. */
   readonly isStopping: () => boolean;
 }

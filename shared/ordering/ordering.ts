@@ -16,22 +16,28 @@
  * without knowing delivers in order as well, and its next step tells it that the lease is gone.
  *
  * The lost wake-up: an arrival while the stream is leased counts `signals` up in the agenda row, and the holder closes the
- * row only at the count it loaded with. Arrivals never touch the due time, which may be the end of a retry's delay.
+ * row only at the count it loaded with. Arrivals never touch a lane's due time, which may be the end of a retry's delay.
+ *
+ * A sequence is a stream whose items are counted as they arrive (`gather`), so that the last one wakes it; its agenda entry
+ * is its deadline until then. next-turn.ts says what it does next.
  */
+import { createHash } from 'node:crypto';
 import type { DueEntry } from '../agenda/agenda.ts';
 import { createBatcher, type Batcher } from '../batcher.ts';
 import { untilItWorks } from '../delivery/patience.ts';
 import type { Message } from '../message/message.ts';
 import { shardOf } from '../message/shard.ts';
-import type { Arrival, Arrived, LaneLease, StreamStep } from '../store/ordered-store.ts';
+import type { Arrival, Arrived, LoadLease, StreamStep } from '../store/ordered-store.ts';
 import type { Store } from '../store/store.ts';
 import type { Desk, OrderParts } from './desk.ts';
-import { runLane } from './lane.ts';
-import { streamOf } from './stream-name.ts';
+import { workOffLane } from './lane.ts';
+import { workOffSequence } from './sequence.ts';
+import { readStream, streamOf } from './stream-name.ts';
+import { pausedRetryMs, type Run } from './turn.ts';
 
 export interface Orderer {
   /** A copy the broker handed out; may be acked when this resolves. Retries while the database is away. */
-  arrive(message: Message, subscription: string): Promise<Arrived>;
+  arrive(message: Message, subscription: string): Promise<'ordered' | 'astray'>;
   /** Entries of kind `order`, just claimed for `leaseMs`; resolves when all are closed, put off or given back. */
   work(store: Store, entries: readonly DueEntry[], leaseMs: number): Promise<void>;
   /** Ends what is under way after the item at hand. */
@@ -49,17 +55,21 @@ export function createOrderer(parts: OrderParts): Orderer {
   const patiently = <T>(work: () => Promise<T>): Promise<T> =>
     untilItWorks(parts.clock, () => life === 'abandoned', work);
   const shared = { lingerMs, maxUnderWay: 2, clock: parts.clock };
-  const arrivals = parts.stores.map((store): Batcher<Arrival, Arrived> => {
+  const noted = (
+    arrive: (given: readonly Arrival[]) => Promise<readonly Arrived[]>,
+  ): Batcher<Arrival, Arrived> => {
     const run = async (given: readonly Arrival[]): Promise<readonly Arrived[]> => {
-      const arrived = await patiently(() => store.arrive(given, parts.set));
+      const arrived = await patiently(() => arrive(given));
       parts.onDue(0);
       return arrived;
     };
     return createBatcher({ run, maxItems: maxArrivals, ...shared });
-  });
+  };
+  const lanes = parts.stores.map((store) => noted((given) => store.arrive(given, parts.set)));
+  const sequences = parts.stores.map((store) => noted((given) => store.gather(given, parts)));
   const desks = parts.stores.map((store): Desk => {
     const loads = createBatcher({
-      run: (leases: readonly LaneLease[]) => store.loadStreams(leases),
+      run: (leases: readonly LoadLease[]) => store.loadStreams(leases),
       maxItems: maxStreams,
       ...shared,
     });
@@ -71,25 +81,30 @@ export function createOrderer(parts: OrderParts): Orderer {
     return {
       store,
       load: async (lease) => (await loads.add([lease]))[0],
-      step: async (step) => (await steps.add([step]))[0] ?? 'lost',
+      step: async (given) => (await steps.add(given)).at(-1) ?? 'lost',
       isStopping: () => life !== 'working',
     };
   });
 
   return {
-    async arrive({ id, topic, order }, subscription) {
+    async arrive(message, subscription) {
+      const arrival = arrivalOf(message, subscription);
       // Without an order there is no stream: it is delivered alone.
-      if (order?.kind !== 'lane') return 'astray';
-      const arrival = { messageId: id, subscription, stream: streamOf('lane', topic, order.lane) };
-      const arrived = await arrivals[shardOf(id, arrivals.length)]?.add([arrival]);
-      return arrived?.[0] ?? 'astray';
+      if (!arrival) return 'astray';
+      const batchers = arrival.item ? sequences : lanes;
+      for (;;) {
+        const [arrived] = (await batchers[shardOf(message.id, batchers.length)]?.add([arrival])) ?? [];
+        if (arrived === 'refused')
+          parts.telemetry.count('setway_order_refused_total', { set: parts.set, subscription });
+        if (arrived !== 'unclear') return arrived === 'astray' ? 'astray' : 'ordered';
+      }
     },
     async work(store, entries, leaseMs) {
       const heldUntilMs = parts.clock.nowMs() + leaseMs;
       const desk = desks[parts.stores.indexOf(store)];
       if (!desk) return;
       // One that fails stays claimed and falls due again when its lease ends.
-      await Promise.allSettled(entries.map((entry) => runLane(parts, desk, { entry, heldUntilMs })));
+      await Promise.allSettled(entries.map((entry) => runStream(parts, desk, entry, heldUntilMs)));
     },
     stop() {
       if (life === 'working') life = 'stopping';
@@ -98,4 +113,43 @@ export function createOrderer(parts: OrderParts): Orderer {
       life = 'abandoned';
     },
   };
+}
+
+function arrivalOf(
+  { id, topic, order, body, contentType }: Message,
+  subscription: string,
+): Arrival | undefined {
+  if (order === undefined) return undefined;
+  const shared = { messageId: id, subscription };
+  if (order.kind === 'lane') return { ...shared, stream: streamOf('lane', topic, order.lane) };
+  const fingerprint = createHash('sha256').update(`${contentType}\n`).update(body).digest('base64url');
+  return { ...shared, stream: streamOf('session', topic, order.session), item: { ...order, fingerprint } };
+}
+
+/** Lanes are loaded some at a time, sequences whole: their size has a limit. */
+const laneLimit = 16;
+const sequenceLimit = 1_000;
+
+/** One worker of one stream, from the claim to the close. */
+async function runStream(parts: OrderParts, desk: Desk, entry: DueEntry, heldUntilMs: number): Promise<void> {
+  const lease = leaseOf(parts, entry);
+  // Unknown may mean that this host's catalog is older than the subscription.
+  if (!lease) return desk.store.release([entry], pausedRetryMs);
+  const run: Run = { lease, heldUntilMs };
+  const workOff = lease.lane === undefined ? workOffSequence : workOffLane;
+  for (;;) {
+    const view = await desk.load(lease);
+    if (!view || (await workOff(parts, desk, run, view)) === 'ended') return undefined;
+  }
+}
+
+function leaseOf(parts: OrderParts, { entry, token, subscription, stream }: DueEntry): LoadLease | undefined {
+  const known = parts.subscription(subscription ?? '');
+  if (!known || subscription === null || stream === null) return undefined;
+  const { kind, topic, of } = readStream(stream);
+  if (!parts.topic(topic)) return undefined;
+  const shared = { entry, token, subscription, stream, owner: known.owner, topic };
+  return kind === 'lane'
+    ? { ...shared, lane: of, limit: laneLimit }
+    : { ...shared, session: of, limit: sequenceLimit };
 }

@@ -214,6 +214,35 @@ export interface TransactionRecord {
   readonly decidedBy: string | null;
 }
 
+/** How far a subscription is with a sequence. */
+export interface SequenceProgress {
+  readonly subscription: string;
+  /**
+   * GATHERING until all have arrived; ASKED: what is missing was sent again; DELIVERING; BLOCKED at a gap; DONE: all is
+   * decided; ABORTED: all is decided, and the rest behind a gap was given up.
+   */
+  readonly state: 'GATHERING' | 'ASKED' | 'DELIVERING' | 'BLOCKED' | 'DONE' | 'ABORTED';
+  readonly arrived: number;
+  /** Items by the state of their delivery; those without one wait. */
+  readonly deliveries: Readonly<Partial<Record<DeliveryState, number>>>;
+  /** Numbers of the items that have not arrived. */
+  readonly missing: readonly number[];
+  readonly deadlineAt: string | null;
+}
+
+export interface SequenceRecord {
+  readonly session: string;
+  readonly topic: string;
+  readonly set: string;
+  readonly size: number;
+  readonly messages: readonly {
+    readonly sequence: number;
+    readonly id: MessageId;
+    readonly state: MessageState;
+  }[];
+  readonly subscriptions: readonly SequenceProgress[];
+}
+
 export interface SetLink {
   /**
    * Takes offers, all or none of the stored ones per database shard. Resolves once every `confirm` message is
@@ -243,6 +272,8 @@ export interface SetLink {
    */
   decide(request: DecisionRequest): Promise<TransactionRecord | undefined>;
   findTransaction(id: TransactionId): Promise<TransactionRecord | undefined>;
+  /** An owner's sequence, as far as this SET has it. */
+  sequence(owner: string, session: string): Promise<SequenceRecord | undefined>;
   status(): Promise<SetStatus>;
   /** `SCHEDULED → CANCELLED`; undefined when the owner has no such message here. */
   cancel(request: ChangeRequest): Promise<Change | undefined>;
@@ -262,6 +293,7 @@ export const setLinkCalls = [
   'replay',
   'decide',
   'findTransaction',
+  'sequence',
   'status',
   'cancel',
   'move',

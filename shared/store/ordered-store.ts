@@ -6,7 +6,7 @@
 import type { Lease } from '../agenda/agenda.ts';
 import type { MessageId } from '../identifier.ts';
 import type { DeliveryState } from '../message/lifecycle.ts';
-import type { Message } from '../message/message.ts';
+import type { Message, OnGap } from '../message/message.ts';
 import type { DeliveryOutcome } from './delivery-outcome.ts';
 
 /** A message that the broker handed out, for the stream it belongs to. */
@@ -14,13 +14,26 @@ export interface Arrival {
   readonly messageId: MessageId;
   readonly subscription: string;
   readonly stream: string;
+  /** Only of sequences; a lane's entries are numbered already. */
+  readonly item?: SequenceItem;
+}
+
+/** What an item of a sequence says of itself. */
+export interface SequenceItem {
+  /** 1 … size. */
+  readonly sequence: number;
+  readonly size: number;
+  readonly deadlineMs: number;
+  readonly onGap: OnGap;
+  /** Hash of its content: another content under the same number is refused. */
+  readonly fingerprint: string;
 }
 
 /**
  * `ordered`: its stream knows of it, and wakes if it has something to do; `astray`: it has no place in the order and no
- * outcome either.
+ * outcome either; `refused`: its number is taken by another message; `unclear`: ask again.
  */
-export type Arrived = 'ordered' | 'astray';
+export type Arrived = 'ordered' | 'astray' | 'refused' | 'unclear';
 
 /** The lease of a stream. */
 export interface StreamLease extends Lease {
@@ -29,10 +42,14 @@ export interface StreamLease extends Lease {
 }
 
 /** What a stream is to load from: which entries are its own. */
-export interface LaneLease extends StreamLease {
+export interface LoadLease extends StreamLease {
   readonly owner: string;
   readonly topic: string;
-  readonly lane: string;
+  /** Undefined for a sequence, whose items have arrived one by one. */
+  readonly lane?: string;
+  readonly session?: string;
+  /** At most so many items, and always whole messages. */
+  readonly limit: number;
 }
 
 /** The next of a stream. */
@@ -54,6 +71,26 @@ export interface StreamView {
   /** Behind the cursor, in order. */
   readonly items: readonly StreamItem[];
   readonly more: 'none' | 'perhaps';
+  /** Only of sequences. */
+  readonly assembly?: Assembly;
+}
+
+/**
+ * GATHERING until all have arrived or the deadline passes; ASKED once what is missing was sent again, until the grace
+ * passes; RELEASED: delivered without what is missing; BLOCKED at a gap; ABORTED at one.
+ */
+export type AssemblyState = 'GATHERING' | 'ASKED' | 'RELEASED' | 'BLOCKED' | 'ABORTED';
+
+/** How far a sequence is gathered. */
+export interface Assembly {
+  readonly state: AssemblyState;
+  readonly size: number;
+  readonly arrived: number;
+  readonly onGap: OnGap;
+  /** All up to here is decided. */
+  readonly cursor: number;
+  /** Until the deadline, or the end of the grace; 0 or less when it has passed. */
+  readonly leftMs: number;
 }
 
 /** One step of a stream: an item was called, or passed over. */
@@ -69,11 +106,42 @@ export interface StreamStep {
 /** `held`: go on; `closed`: the stream's entry is gone; `lost`: the lease is somebody else's. */
 export type Stepped = 'held' | 'closed' | 'lost';
 
+/** A change of a sequence's assembly; it happens only if no item has arrived since it was decided. */
+export interface AssemblyChange {
+  readonly lease: LoadLease;
+  readonly seen: StreamView;
+  readonly state: AssemblyState;
+  /** All up to here is decided. */
+  readonly cursor: number;
+  /** What becomes of deliveries: of those that never arrived, or of all that have no end yet, behind `after`. */
+  readonly mark?: {
+    readonly which: 'missing' | 'open';
+    readonly as: 'SKIPPED' | 'BLOCKED';
+    readonly after: number;
+    readonly through: number;
+  };
+  /** For the timeline of the messages marked. */
+  readonly because: string;
+  /** The deadline moves so far; the stream sleeps so long. */
+  readonly restMs: number;
+}
+
 export interface OrderedStore {
-  /** Wakes the streams that messages arrived for. */
+  /** Wakes the lanes that messages arrived for. */
   arrive(arrivals: readonly Arrival[], set: string): Promise<readonly Arrived[]>;
+  /** Stores items of sequences, and wakes those that are complete. */
+  gather(
+    arrivals: readonly Arrival[],
+    by: { readonly set: string; readonly host: string },
+  ): Promise<readonly Arrived[]>;
+  /** Sleeps, unless somebody has arrived since. */
+  rest(lease: StreamLease, seen: StreamView, afterMs: number): Promise<void>;
+  /** Items of a sequence that were accepted here and have not arrived. */
+  missing(lease: LoadLease): Promise<readonly Message[]>;
+  /** Says whether it happened. */
+  changeAssembly(change: AssemblyChange, host: string): Promise<'changed' | 'overtaken'>;
   /** The next items of each stream; undefined where the lease is over. */
-  loadStreams(leases: readonly LaneLease[]): Promise<readonly (StreamView | undefined)[]>;
+  loadStreams(leases: readonly LoadLease[]): Promise<readonly (StreamView | undefined)[]>;
   /** Records outcomes, moves cursors, and closes streams that have nothing left. */
   step(steps: readonly StreamStep[], host: string): Promise<readonly Stepped[]>;
 }

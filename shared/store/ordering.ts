@@ -9,7 +9,8 @@ import { outcomeRow } from './deliveries.ts';
 import type {
   Arrival,
   Arrived,
-  LaneLease,
+  Assembly,
+  LoadLease,
   Stepped,
   StreamItem,
   StreamStep,
@@ -51,32 +52,39 @@ export async function arriveInLanes(
   return arrivals.map((_, n) => (astray.has(n) ? 'astray' : 'ordered'));
 }
 
-/** Items of one stream in one load, and how many bytes of bodies before it ends early. */
-const maxItems = 16;
+/** How many bytes of bodies of one stream before a load of a lane ends early. */
 const maxBytes = 262_144;
 
 /**
- * The next entries of lanes with their messages and the deliveries as they stand. Signals and entries are of one
+ * The next items of streams with their messages and the deliveries as they stand. Signals and entries are of one
  * snapshot: an arrival that counted a signal was committed after the entry it came for.
  */
-export async function loadLanes(
+export async function loadStreams(
   sql: Sql,
-  leases: readonly LaneLease[],
+  leases: readonly LoadLease[],
 ): Promise<readonly (StreamView | undefined)[]> {
   const wished = leases.map((lease, n) => ({ n, ...lease }));
   const rows = await answerOf(sql`
-    SELECT w.n, a.signals, e.position, e.message_id, e.found, d.state, d.attempts, m.*
-    FROM json_to_recordset(${JSON.stringify(wished)}::json) AS w(
-      n integer, entry bigint, token bigint, subscription text, stream text, owner text, topic text, lane text)
+    SELECT w.n, a.signals, s.state AS stage, s.size, s.arrived, s.on_gap, s.position AS cursor,
+      extract(epoch FROM s.deadline_at - now()) * 1000 AS left_ms,
+      e.position, e.message_id, e.found, d.state, d.attempts, m.*
+    FROM json_to_recordset(${JSON.stringify(wished)}::json) AS w(n integer, entry bigint, token bigint, subscription text,
+      stream text, owner text, topic text, lane text, "limit" integer)
     JOIN agenda a ON a.id = w.entry AND a.lease_token = w.token
-    LEFT JOIN LATERAL (SELECT position FROM stream WHERE subscription = w.subscription AND stream = w.stream LIMIT 1) s ON true
+    LEFT JOIN LATERAL (SELECT * FROM stream WHERE subscription = w.subscription AND stream = w.stream LIMIT 1) s ON true
     LEFT JOIN LATERAL (
-      SELECT next.*, count(*) OVER () AS found, sum(next.size) OVER (ORDER BY next.position) - next.size AS bytes_before
+      SELECT next.*, count(*) OVER () AS found,
+        CASE WHEN w.lane IS NOT NULL THEN sum(next.size) OVER (ORDER BY next.position) - next.size END AS bytes_before
       FROM (
-        SELECT le.position, le.message_id, (SELECT size FROM message WHERE id = le.message_id) AS size
-        FROM lane_entry le
-        WHERE le.owner = w.owner AND le.topic = w.topic AND le.lane = w.lane AND le.position > coalesce(s.position, 0)
-        ORDER BY le.position LIMIT ${maxItems}
+        SELECT entry.*, (SELECT size FROM message WHERE id = entry.message_id) AS size FROM (
+          (SELECT le.position, le.message_id FROM lane_entry le
+          WHERE le.owner = w.owner AND le.topic = w.topic AND le.lane = w.lane AND le.position > coalesce(s.position, 0)
+          ORDER BY le.position LIMIT w."limit")
+          UNION ALL
+          (SELECT si.position, si.message_id FROM stream_item si
+          WHERE w.lane IS NULL AND si.subscription = w.subscription AND si.stream = w.stream AND si.position > s.position
+          ORDER BY si.position LIMIT w."limit")
+        ) entry
       ) next
     ) e ON e.bytes_before IS NULL OR e.bytes_before < ${maxBytes}
     LEFT JOIN LATERAL (
@@ -91,15 +99,28 @@ export async function loadLanes(
     ) m ON true
     ORDER BY w.n, e.position`);
   const byStream = Map.groupBy(rows, (row) => Number(row['n']));
-  return leases.map((_, n) => viewOf(byStream.get(n)));
+  return leases.map(({ limit }, n) => viewOf(byStream.get(n), limit));
 }
 
-function viewOf(rows: readonly Row[] | undefined): StreamView | undefined {
+function viewOf(rows: readonly Row[] | undefined, limit: number): StreamView | undefined {
   const [first] = rows ?? [];
   if (!rows || !first) return undefined;
   const items = rows.flatMap((row) => (row['position'] === null ? [] : [itemOf(row)]));
-  const isWhole = Number(first['found'] ?? 0) < maxItems && items.length === Number(first['found'] ?? 0);
-  return { signals: Number(first['signals']), items, more: isWhole ? 'none' : 'perhaps' };
+  const found = Number(first['found'] ?? 0);
+  const more = found < limit && items.length === found ? 'none' : 'perhaps';
+  const assembly = first['stage'] === null ? {} : { assembly: assemblyOf(first) };
+  return { signals: Number(first['signals']), items, more, ...assembly };
+}
+
+function assemblyOf(row: Row): Assembly {
+  return {
+    state: row['stage'] as Assembly['state'],
+    size: Number(row['size']),
+    arrived: Number(row['arrived']),
+    onGap: row['on_gap'] as Assembly['onGap'],
+    cursor: Number(row['cursor']),
+    leftMs: Number(row['left_ms']),
+  };
 }
 
 function itemOf(row: Row): StreamItem {

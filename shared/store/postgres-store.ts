@@ -1,9 +1,11 @@
 /** The store contract over one Postgres database. */
+import { changeAssembly, gatherItems, loadMissing, restStream } from './assembly.ts';
 import type { Sql } from './database.ts';
 import { loadDeliveries, recordOutcomes } from './deliveries.ts';
 import { claimDue, finishEntries, nextDueInMs, releaseEntries } from './due-work.ts';
 import { commitOffers, findMessage, loadMessages, settleEntry } from './messages.ts';
-import { arriveInLanes, loadLanes, stepStreams } from './ordering.ts';
+import { arriveInLanes, loadStreams, stepStreams } from './ordering.ts';
+import { findSequence } from './sequences.ts';
 import { rotateDays } from './retention.ts';
 import { makeReady } from './scheduled.ts';
 import { listDeadLetters } from './dead-letters.ts';
@@ -36,7 +38,12 @@ export function openStore(sql: Sql): Store {
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
     deliveries: (keys) => loadDeliveries(sql, keys),
     arrive: (arrivals, set) => arriveInLanes(sql, arrivals, set),
-    loadStreams: (leases) => loadLanes(sql, leases),
+    loadStreams: (leases) => loadStreams(sql, leases),
+    gather: (arrivals, by) => gatherItems(sql, arrivals, by),
+    rest: (lease, seen, afterMs) => restStream(sql, lease, seen, afterMs),
+    missing: (lease) => loadMissing(sql, lease),
+    changeAssembly: (change, host) => changeAssembly(sql, change, host),
+    sequence: (owner, session) => findSequence(sql, owner, session),
     step: (steps, host) => stepStreams(sql, steps, host),
     rotate: (retention) => rotateDays(sql, retention),
     claim: (options) => claimDue(sql, options),

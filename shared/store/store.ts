@@ -27,6 +27,7 @@ import type {
   ScheduledMessage,
   ScheduledQuery,
   TransactionRecord,
+  SequenceRecord,
 } from '../sets/set-link.ts';
 
 /** What a group commit did. */
@@ -154,6 +155,7 @@ export interface Store extends Agenda, OrderedStore {
   /** Messages with bodies, those found, in no order. */
   load(ids: readonly MessageId[]): Promise<readonly StoredMessage[]>;
   find(id: MessageId): Promise<MessageRecord | undefined>;
+  sequence(owner: string, session: string): Promise<SequenceRecord | undefined>;
   /** Messages of one owner, newest first. */
   search(set: string, search: MessageSearch): Promise<readonly FoundMessage[]>;
   /** Deliveries of one owner that are dead, the newest first. */

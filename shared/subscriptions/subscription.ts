@@ -38,5 +38,7 @@ export interface Subscription {
   readonly retryDelaysMs: readonly number[];
   /** Signing secrets (`whsec_…`), the newest first; several during a rotation. Never logged. */
   readonly secrets: readonly string[];
+  /** Items of a sequence: one call after the other (the default), or all in one call. */
+  readonly ordered?: 'one-by-one' | 'together' | undefined;
   readonly status: 'active' | 'paused' | 'disabled';
 }

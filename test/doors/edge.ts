@@ -102,6 +102,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
       replay: async () => undefined,
       decide: async () => undefined,
       findTransaction: async () => undefined,
+      sequence: async () => undefined,
       status: () => Promise.reject(new Error('no status')),
       cancel: async () => undefined,
       move: async () => undefined,

@@ -61,6 +61,7 @@ function openEdge(
       replay: async () => undefined,
       decide: () => Promise.resolve(undefined),
       findTransaction: () => Promise.resolve(undefined),
+      sequence: async () => undefined,
       status: () => Promise.reject(new Error('not asked')),
       cancel: () => Promise.reject(new Error('not asked')),
       move: () => Promise.reject(new Error('not asked')),

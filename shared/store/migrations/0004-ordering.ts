@@ -64,5 +64,4 @@ CREATE TABLE stream_item (
   PRIMARY KEY (subscription, stream, position)
 );
 CREATE INDEX stream_item_message ON stream_item (message_id);
-CREATE INDEX message_session ON message (session, sequence) WHERE session IS NOT NULL;
 `;

@@ -1,0 +1,71 @@
+/** Sequences: messages delivered one after the other, stored all or none; and how far each subscription is with one. */
+import { readSequence } from '../shared/message/sequence-draft.ts';
+import { readStrictJson } from '../shared/message/strict-json.ts';
+import { Problem } from '../shared/problem.ts';
+import { answerJson } from './answer.ts';
+import { askFleet } from './ask-fleet.ts';
+import { authenticate } from './authenticate.ts';
+import type { Door } from './door.ts';
+import { appliedPreference, publishContext } from './publish-context.ts';
+import { readBody, refuseEncodedBody, requireJsonType } from './request-body.ts';
+import { publishSequenceDescription, readSequenceDescription } from './sequences-description.ts';
+import type { Services } from './services.ts';
+
+export function sequenceDoors(services: Services): readonly Door[] {
+  return [publishSequence(services), readOne(services)];
+}
+
+function publishSequence(services: Services): Door {
+  return {
+    description: publishSequenceDescription,
+    async open(visit) {
+      const { request } = visit;
+      const key = await authenticate(request, 'publish', services);
+      refuseEncodedBody(request);
+      requireJsonType(request);
+      const body = await readBody(request, services.limits.maxBulkBytes);
+      const context = publishContext(services, { visit, key, addBody: (hash) => void hash.update(body) });
+      const { idempotency } = context;
+      const drafts = readSequence(readStrictJson(body), { nowMs: services.clock.nowMs(), idempotency });
+      const published = await services.publisher.publishTogether(drafts, context, {});
+      const [first] = published;
+      if (!first) throw new Problem('internal', 'A sequence got no result.');
+      const session = drafts[0].order?.kind === 'sequence' ? drafts[0].order.session : '';
+      const { state, set, route, duplicate } = first;
+      const messages = published.map(({ id }, index) => ({ sequence: index + 1, id }));
+      return answerJson(
+        202,
+        { session, size: messages.length, state, set, route, duplicate, messages },
+        { location: `/v1/sequences/${session}`, ...appliedPreference(request) },
+      );
+    },
+  };
+}
+
+function readOne(services: Services): Door {
+  return {
+    description: readSequenceDescription,
+    async open({ request, parameter }) {
+      const { owner } = await authenticate(request, 'read', services);
+      const session = parameter('session');
+      const { answers, incomplete } = await askFleet(services, (link) => link.sequence(owner, session));
+      const found = answers.flatMap((answer) => answer ?? []);
+      const [first] = found;
+      if (first)
+        // After a failover whose first answer was lost, two SETs have it: the one that is further speaks for it.
+        return answerJson(200, found.toSorted((a, b) => decided(b) - decided(a))[0] ?? first);
+      if (incomplete.length === 0) throw new Problem('not-found', `There is no sequence "${session}".`);
+      throw new Problem('set-unavailable', 'A SET that may have this sequence does not answer.', {
+        retryAfterSeconds: 2,
+      });
+    },
+  };
+}
+
+function decided({
+  subscriptions,
+}: {
+  readonly subscriptions: readonly { readonly arrived: number }[];
+}): number {
+  return subscriptions.reduce((sum, { arrived }) => sum + arrived, 0);
+}

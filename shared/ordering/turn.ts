@@ -1,0 +1,38 @@
+/** One call of the head of a stream, and what comes of it. Lanes and sequences share it. */
+import type { Message } from '../message/message.ts';
+import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
+import type { LoadLease } from '../store/ordered-store.ts';
+import type { Desk, OrderParts } from './desk.ts';
+
+/** What a worker goes on with: the next item, or nothing because its hold on the stream has ended. */
+export type After = 'next' | 'ended';
+
+/** A stream at work, and until when it is certainly ours. */
+export interface Run {
+  readonly lease: LoadLease;
+  readonly heldUntilMs: number;
+}
+
+/** How long a stream waits for a subscription that is paused, disabled or unknown now. */
+export const pausedRetryMs = 60_000;
+
+/** @returns `ended` when the stream was given back without a call */
+export async function callHead(
+  parts: OrderParts,
+  desk: Desk,
+  { lease, heldUntilMs }: Run,
+  { message, attempt }: { readonly message: Message; readonly attempt: number },
+): Promise<DeliveryOutcome | 'ended'> {
+  const subscription = parts.subscription(lease.subscription);
+  if (subscription?.status !== 'active') return giveBack(desk, lease, pausedRetryMs);
+  // A call that outlasts the lease would be made beside the next holder's.
+  const isWanted = (): boolean =>
+    !desk.isStopping() && parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
+  const outcome = isWanted() ? await parts.call(message, subscription, attempt, isWanted) : undefined;
+  return outcome ?? giveBack(desk, lease, 0);
+}
+
+async function giveBack(desk: Desk, lease: LoadLease, afterMs: number): Promise<'ended'> {
+  await desk.store.release([lease], afterMs);
+  return 'ended';
+}
