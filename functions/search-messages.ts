@@ -1,5 +1,5 @@
 /**
- * `GET /v1/messages`: an owner's messages over all SETs, newest first.
+ * `GET /v1/messages`: an owner's messages over all SETs, newest first; `state=scheduled` alone lists them as they fall due.
  *
  * Every SET answers a page of its own; the pages are merged and cut. The cursor is the place of the last message shown,
  * which means the same in every SET. A SET that does not answer is named in `incomplete`: ask again later for its part.
@@ -9,7 +9,7 @@ import type { Catalog } from '../shared/catalog/catalog.ts';
 import type { MessageId } from '../shared/identifier.ts';
 import { parseInstantMs } from '../shared/instant.ts';
 import { messageKey, topicName } from '../shared/message/draft-schema.ts';
-import { newestFirst } from '../shared/sets/search.ts';
+import { dueFirst, newestFirst } from '../shared/sets/search.ts';
 import type { Belongings, FoundMessage, MessageFilter, Position } from '../shared/sets/search.ts';
 import { answerJson } from './answer.ts';
 import { deliveryState, foundMessagesSchema, messageId, messageState } from './answer-schemas.ts';
@@ -56,8 +56,11 @@ export function searchDoors(services: Services): readonly Door[] {
         const after = cursor === undefined ? {} : { after: positionOf(cursor, asked) };
         const of = belongingsOf(await services.catalog.current(), owner);
         const search = { of, filter: filterOf(asked), limit: limit + 1, ...after };
-        const { answers, incomplete } = await askFleet(services, (link) => link.search(search));
-        const found = once(answers.flat().toSorted(newestFirst));
+        const byDue = isDueList(search.filter);
+        const { answers, incomplete } = await askFleet(services, (link) =>
+          byDue ? link.scheduled({ owner, limit: limit + 1, ...after }) : link.search(search),
+        );
+        const found = once(answers.flat().toSorted(byDue ? dueFirst : newestFirst));
         const page = found.slice(0, limit);
         const last = found.length > limit ? page.at(-1) : undefined;
         const next = last === undefined ? {} : { next: cursorAfter(last, asked) };
@@ -65,6 +68,11 @@ export function searchDoors(services: Services): readonly Door[] {
       },
     },
   ];
+}
+
+/** What waits for its time, and nothing else asked: then the next to fall due comes first. */
+function isDueList(filter: MessageFilter): boolean {
+  return filter.state === 'SCHEDULED' && Object.keys(filter).length === 1;
 }
 
 /** What the catalog says the owner has. */
@@ -113,7 +121,7 @@ const description: Door['description'] = {
   operationId: 'searchMessages',
   summary: 'Search messages, newest first',
   description:
-    'All filters given must hold. Messages are found in every SET; one that does not answer is named in `incomplete`.',
+    'All filters given must hold. With `state=scheduled` alone the next to fall due comes first. Messages are found in every SET; one that does not answer is named in `incomplete`.',
   tags: ['messages'],
   security: bearerSecurity,
   request: { query: querySchema },

@@ -1,7 +1,7 @@
 /** What edges ask of a SET about its scheduled messages: each is in one shard, lists come from all. */
 import type { AgendaKind } from '../agenda/agenda.ts';
 import { shardOf } from '../message/shard.ts';
-import { mergeScheduled } from '../sets/scheduled-page.ts';
+import { dueFirst } from '../sets/search.ts';
 import type { SetLink } from '../sets/set-link.ts';
 import type { Store } from '../store/store.ts';
 
@@ -26,7 +26,7 @@ export function createScheduledCalls(
     },
     async scheduled(query) {
       const lists = await Promise.all(stores.map((store) => store.listScheduled(query, set)));
-      return mergeScheduled(lists, query.limit);
+      return lists.flat().toSorted(dueFirst).slice(0, query.limit);
     },
   };
 }

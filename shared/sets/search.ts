@@ -67,3 +67,16 @@ export function newestFirst(a: FoundMessage, b: FoundMessage): number {
   if (micros !== 0n) return micros < 0n ? -1 : 1;
   return a.id > b.id ? -1 : Number(a.id < b.id);
 }
+
+/** An owner's scheduled messages in the order they fall due, behind a place in that order. */
+export interface ScheduledQuery {
+  readonly owner: string;
+  /** `atMicros` is when it falls due. */
+  readonly after?: Position;
+  readonly limit: number;
+}
+
+/** As `newestFirst`, for scheduled messages: their position is when they fall due. */
+export function dueFirst(a: FoundMessage, b: FoundMessage): number {
+  return newestFirst(b, a);
+}

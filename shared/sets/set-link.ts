@@ -14,7 +14,7 @@ import type {
   RedriveStart,
   ReplayRequest,
 } from './dead-letters.ts';
-import type { FoundMessage, MessageSearch } from './search.ts';
+import type { FoundMessage, MessageSearch, ScheduledQuery } from './search.ts';
 
 /** The transaction that decides whether a half message is ever sent. */
 export interface Preparation {
@@ -142,27 +142,6 @@ export interface Change {
   readonly deliverAt: string | null;
 }
 
-/** An owner's scheduled messages by their due time, behind a place in that order. */
-export interface ScheduledQuery {
-  readonly owner: string;
-  readonly limit: number;
-  readonly after?: Pick<ScheduledMessage, 'dueMicros' | 'id'>;
-}
-
-export interface ScheduledMessage {
-  readonly id: MessageId;
-  readonly topic: string;
-  readonly tag: string | null;
-  readonly key: string | null;
-  readonly set: string;
-  readonly size: number;
-  readonly deliverAt: string;
-  readonly expiresAt: string | null;
-  readonly acceptedAt: string;
-  /** `deliverAt` exactly: Unix microseconds. */
-  readonly dueMicros: string;
-}
-
 export interface SetStatus {
   readonly set: string;
   readonly host: string;
@@ -279,7 +258,8 @@ export interface SetLink {
   cancel(request: ChangeRequest): Promise<Change | undefined>;
   /** Another time for a scheduled message; undefined when the owner has no such message here. */
   move(request: MoveRequest): Promise<Change | undefined>;
-  scheduled(query: ScheduledQuery): Promise<readonly ScheduledMessage[]>;
+  /** An owner's scheduled messages, the next to fall due first. */
+  scheduled(query: ScheduledQuery): Promise<readonly FoundMessage[]>;
 }
 
 /** Every call of a link by name, for links that cross a process or an isolate: data in, data out. */

@@ -10,6 +10,7 @@ import { ordering } from './migrations/0004-ordering.ts';
 import { search } from './migrations/0006-search.ts';
 import { delayed } from './migrations/0008-delayed.ts';
 import { transactions } from './migrations/0005-transactions.ts';
+import { retention } from './migrations/0009-retention.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
@@ -19,6 +20,7 @@ const migrations = [
   { number: 6, name: 'search', statements: search },
   { number: 8, name: 'delayed', statements: delayed },
   { number: 5, name: 'transactions', statements: transactions },
+  { number: 9, name: 'retention', statements: retention },
 ] as const;
 
 /**

@@ -146,7 +146,8 @@ function all(sql: Sql, conditions: readonly Fragment[]): Fragment {
   return conditions.reduce((before, condition) => sql`${before} AND ${condition}`);
 }
 
-function foundOf(row: Row): FoundMessage {
+/** A row of `message` with its place in the order of a list (`at_micros`). */
+export function foundOf(row: Row): FoundMessage {
   return {
     id: idOf(row['id']),
     topic: text(row['topic']),

@@ -13,7 +13,7 @@ import type {
   RedriveStart,
   ReplayRequest,
 } from '../sets/dead-letters.ts';
-import type { FoundMessage, MessageSearch } from '../sets/search.ts';
+import type { FoundMessage, MessageSearch, ScheduledQuery } from '../sets/search.ts';
 import type { DeliveryOutcome } from './delivery-outcome.ts';
 import type { OrderedStore } from './ordered-store.ts';
 import type {
@@ -24,8 +24,6 @@ import type {
   MoveRequest,
   Offer,
   Receipt,
-  ScheduledMessage,
-  ScheduledQuery,
   TransactionRecord,
   SequenceRecord,
 } from '../sets/set-link.ts';
@@ -143,7 +141,7 @@ export interface Store extends Agenda, OrderedStore {
   /** Gives a scheduled message another time, unless it was released first. */
   move(request: MoveRequest, set: string): Promise<Moved | undefined>;
   /** An owner's scheduled messages in the order they fall due. */
-  listScheduled(query: ScheduledQuery, set: string): Promise<readonly ScheduledMessage[]>;
+  listScheduled(query: ScheduledQuery, set: string): Promise<readonly FoundMessage[]>;
   /**
    * The first terminal decision of a transaction wins.
    * @returns undefined when there is no such transaction of this owner

@@ -8,15 +8,11 @@
 import { toUuid } from '../identifier.ts';
 import type { MessageState } from '../message/lifecycle.ts';
 import type { Due } from '../message/message.ts';
-import type {
-  Change,
-  ChangeRequest,
-  MoveRequest,
-  ScheduledMessage,
-  ScheduledQuery,
-} from '../sets/set-link.ts';
+import type { Change, ChangeRequest, MoveRequest } from '../sets/set-link.ts';
+import type { FoundMessage, ScheduledQuery } from '../sets/search.ts';
 import { answerOf, type Sql } from './database.ts';
-import { idOf, instant, instantOrNull, numberOrNull, text, textOrNull, type Row } from './rows.ts';
+import { instantOrNull, numberOrNull } from './rows.ts';
+import { foundOf } from './search.ts';
 import type { Moved } from './store.ts';
 
 /** A change that waited for another one tells the state from before it: asked once more it knows. */
@@ -111,34 +107,18 @@ export async function listScheduled(
   sql: Sql,
   { owner, limit, after }: ScheduledQuery,
   set: string,
-): Promise<readonly ScheduledMessage[]> {
+): Promise<readonly FoundMessage[]> {
   const uuid = after ? toUuid(after.id) : null;
   const rows = await answerOf(sql`
     WITH start AS MATERIALIZED (
-      SELECT coalesce('epoch'::timestamptz + ${after?.dueMicros ?? null}::bigint * interval '1 microsecond',
+      SELECT coalesce('epoch'::timestamptz + ${after?.atMicros ?? null}::bigint * interval '1 microsecond',
         least(now(), (SELECT due_at FROM agenda WHERE set_id = ${set} AND kind = 'release' ORDER BY due_at LIMIT 1)) - interval '1 hour') AS at,
         coalesce(${uuid}::uuid, '00000000-0000-0000-0000-000000000000') AS id
     )
-    SELECT m.id, m.topic, m.tag, m.key, m.size, m.deliver_at, m.expires_at, m.accepted_at,
-      (extract(epoch FROM m.deliver_at) * 1000000)::bigint::text AS due_micros
+    SELECT m.*, (extract(epoch FROM m.deliver_at) * 1000000)::bigint::text AS at_micros
     FROM message m
     WHERE m.owner = ${owner} AND m.deliver_at IS NOT NULL AND m.state = 'SCHEDULED'
       AND (m.deliver_at, m.id) > ((SELECT at FROM start), (SELECT id FROM start))
     ORDER BY m.deliver_at, m.id LIMIT ${limit}`);
-  return rows.map((row) => scheduledOf(row, set));
-}
-
-function scheduledOf(row: Row, set: string): ScheduledMessage {
-  return {
-    id: idOf(row['id']),
-    topic: text(row['topic']),
-    tag: textOrNull(row['tag']),
-    key: textOrNull(row['key']),
-    set,
-    size: Number(row['size']),
-    deliverAt: instant(row['deliver_at']),
-    expiresAt: instantOrNull(row['expires_at']),
-    acceptedAt: instant(row['accepted_at']),
-    dueMicros: text(row['due_micros']),
-  };
+  return rows.map(foundOf);
 }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
 import { mintMessageId, type MessageId } from '../../shared/identifier.ts';
 import type { Due, Message } from '../../shared/message/message.ts';
+import type { FoundMessage } from '../../shared/sets/search.ts';
 import type { Offer } from '../../shared/sets/set-link.ts';
 import { configureDatabases, openDatabase, type Sql } from '../../shared/store/database.ts';
 import { migrate } from '../../shared/store/migrate.ts';
@@ -188,8 +189,8 @@ describe('a scheduled message', () => {
     await fallDue();
     expect(await releaseAll()).toHaveLength(3);
     const ids = (await Promise.all([3, 1, 2].map((n) => commit({ afterMs: n * 60_000 })))).flat();
-    const list = (limit: number, after?: { dueMicros: string; id: MessageId }) =>
-      store.listScheduled({ owner, limit, ...(after ? { after } : {}) }, set);
+    const list = (limit: number, after?: FoundMessage) =>
+      store.listScheduled({ owner, limit, ...(after ? { after: after.position } : {}) }, set);
     const [first, second] = await list(2);
     expect([first?.id, second?.id]).toEqual([ids[1], ids[2]]);
     expect((await list(2, second)).map(({ id }) => id)).toEqual([ids[0]]);

@@ -75,7 +75,7 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
     const published = await Promise.all([
       publish({ deliverAfter: 1 }),
       publish({ deliverAfter: '1s500ms' }),
-      publish({ deliverAt: inMs(1_200) }),
+      publish({ deliverAt: inMs(4_000) }),
       client.post('/v1/topics/events/messages', 'x', { 'setway-tag': 'plain', 'setway-deliver-after': '1' }),
     ]);
     expect(published.map(({ status, body }) => [status, body.state])).toEqual(
@@ -107,8 +107,8 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
   });
 
   it('are cancelled once and for all, by their owner only, unless they are sent already', async () => {
-    const { body } = await publish({ deliverAfter: 2, route: { set: 'virginia' } });
-    const after = await publish({ deliverAfter: 2.5, route: { set: 'virginia' } });
+    const { body } = await publish({ deliverAfter: 4, route: { set: 'virginia' } });
+    const after = await publish({ deliverAfter: 4.5, route: { set: 'virginia' } });
     expect((await cancel(body.id, rival)).status).toBe(404);
     expect((await cancel('msg_01h455vb4pex5vsknk084sn02q')).status).toBe(404);
     expect((await cancel('msg_1')).status).toBe(404);
@@ -125,10 +125,10 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
   it('are moved, later and earlier, and never at the time that was', async () => {
     const set = { route: { set: 'hangzhou' } };
     const [later, earlier] = [
-      await publish({ deliverAfter: 1, ...set }),
+      await publish({ deliverAfter: 4, ...set }),
       await publish({ deliverAfter: 900, ...set }),
     ];
-    const moved = await move(later.body.id, { deliverAfter: 3 });
+    const moved = await move(later.body.id, { deliverAfter: 5 });
     expect(moved).toMatchObject({ status: 200, body: { state: 'SCHEDULED' } });
     expect((await move(earlier.body.id, { deliverAt: inMs(1_500) })).status).toBe(200);
     expect((await move(later.body.id, { deliverAfter: 1 }, rival)).status).toBe(404);
