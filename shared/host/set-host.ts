@@ -164,7 +164,11 @@ export function openSetHost(parts: SetHostParts): SetHost {
       repeater.every(timing.reconcileMs, reconcile);
       repeater.every(timing.heartbeatMs, () => register.beat(broker.state));
     },
-    handleDue: (kind, budget) => ready(budget.maxMs).then(() => due.handle(kind, budget)),
+    async handleDue(kind, budget) {
+      await ready(budget.maxMs);
+      // What falls due later is the work of its own loops.
+      return due.handle(kind, life === 'started' ? { ...budget, whenDry: 'leave' } : budget);
+    },
     shift: (budget) =>
       runShift(
         { ...timing, clock, consumptions, deliverer, due, ready, active: () => view.active() },

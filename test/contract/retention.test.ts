@@ -164,8 +164,10 @@ describe('a day that ends', () => {
   it('stays while it has more open messages than may be moved at once', async () => {
     await sql`SELECT make_day(current_date - 43)`;
     const ids = [await commit(43, year), await commit(43, year)];
-    const retire = async (most: number) =>
-      (await sql`SELECT retire_day(current_date - 43, ${most}) AS dropped`)[0]?.['dropped'];
+    const retire = async (most: number): Promise<unknown> => {
+      const [row] = await sql`SELECT retire_day(current_date - 43, ${most}) AS dropped`;
+      return row?.['dropped'];
+    };
     expect(await retire(1)).toBe(0);
     expect(await partsOf(ids[0] ?? never())).toEqual([
       expect.stringMatching(/^message_2/),
