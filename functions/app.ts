@@ -8,6 +8,7 @@ import type { Context } from 'hono';
 import { Problem } from '../shared/problem.ts';
 import { toResponse } from './answer.ts';
 import type { Answer } from './answer.ts';
+import { batchDoors } from './batches.ts';
 import { bulkDoors } from './bulk.ts';
 import { deadLetterDoors } from './dead-letters.ts';
 import type { Door, Visit } from './door.ts';
@@ -40,6 +41,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...messageDoors(services),
     ...bulkDoors(services),
     ...sequenceDoors(services),
+    ...batchDoors(services),
     ...searchDoors(services),
     ...scheduledMessageDoors(services),
     ...deadLetterDoors(services),

@@ -85,6 +85,10 @@ function orderHeaders(order: Order): Readonly<Record<string, string>> {
   return { 'setway-session': session, 'setway-sequence': String(sequence), 'setway-size': String(size) };
 }
 
+function batchHeaders({ session, size }: Batch): Readonly<Record<string, string>> {
+  return { 'setway-session': session, 'setway-size': String(size) };
+}
+
 /**
  * The question is a JSON body, signed like a delivery; how a producer answers it: shared/transaction/barrier.ts. Its id
  * is another one each time, so that a receiver which recognises copies does not answer from its memory.

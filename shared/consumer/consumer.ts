@@ -25,7 +25,7 @@ import { answerDone, answerRefusal, neverRetry, retryAfter, type Refusal } from 
 import { toWebhookMessage, type WebhookMessage } from './webhook-message.ts';
 
 export { NonRetryable } from './non-retryable.ts';
-export type { WebhookMessage } from './webhook-message.ts';
+export type { WebhookItem, WebhookMessage } from './webhook-message.ts';
 
 export interface WebhookOptions {
   /** Signing secrets (`whsec_…`); several during a rotation. */

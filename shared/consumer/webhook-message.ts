@@ -1,5 +1,6 @@
 /** A delivery as the handler sees it. */
 import { createHash } from 'node:crypto';
+import { batchType, decodeBatch, type BatchItem } from '../message/batch.ts';
 import { NonRetryable } from './non-retryable.ts';
 
 export interface WebhookMessage {
@@ -17,12 +18,28 @@ export interface WebhookMessage {
   readonly attempt: number;
   /** W3C trace context. */
   readonly traceparent: string | null;
+  /** The session and the number of items, when it is a batch. */
+  readonly batch: { readonly session: string; readonly size: number } | null;
   readonly contentType: string;
   /** Every header field of the request. */
   readonly headers: Headers;
   readonly bytes: Uint8Array;
   /** SHA-256 of the bytes in lower-case hex. */
   readonly fingerprint: string;
+  /** @throws NonRetryable when the bytes are not UTF-8 */
+  text(): string;
+  /** @throws NonRetryable when the bytes are not JSON in UTF-8 */
+  json(): unknown;
+  /**
+   * The items of a batch, in their order.
+   * @throws NonRetryable when it is none
+   * @example for (const item of message.items()) await save(item.id, item.json());
+   */
+  items(): readonly WebhookItem[];
+}
+
+/** One item of a batch. */
+export interface WebhookItem extends BatchItem {
   /** @throws NonRetryable when the bytes are not UTF-8 */
   text(): string;
   /** @throws NonRetryable when the bytes are not JSON in UTF-8 */
@@ -41,13 +58,36 @@ export function toWebhookMessage(subscription: string, headers: Headers, bytes: 
     set: headers.get('setway-set'),
     attempt: Number(headers.get('setway-attempt')) || 1,
     traceparent: headers.get('traceparent'),
+    batch: batchOf(headers),
     contentType: headers.get('content-type') ?? 'application/octet-stream',
     headers,
     bytes,
     fingerprint: createHash('sha256').update(bytes).digest('hex'),
     text,
     json: () => parse(text()),
+    items: () => itemsOf(headers, bytes),
   };
+}
+
+function isBatch(headers: Headers): boolean {
+  return headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() === batchType;
+}
+
+function batchOf(headers: Headers): WebhookMessage['batch'] {
+  if (!isBatch(headers)) return null;
+  return { session: headers.get('setway-session') ?? '', size: Number(headers.get('setway-size')) };
+}
+
+function itemsOf(headers: Headers, bytes: Uint8Array): readonly WebhookItem[] {
+  if (!isBatch(headers)) throw new NonRetryable(`Only a message of type ${batchType} has items.`);
+  try {
+    return decodeBatch(bytes).map((item) => {
+      const text = () => decode(item.bytes);
+      return { ...item, text, json: () => parse(text()) };
+    });
+  } catch (error) {
+    throw new NonRetryable('The body is not a batch.', { cause: error });
+  }
 }
 
 /** `fatal`: a lenient decoder would put U+FFFD in place of what it cannot read. */

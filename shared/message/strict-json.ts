@@ -27,16 +27,17 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const dangerousKeys: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
 /**
+ * @param maxMembers for a body that carries many messages
  * @throws Problem `invalid-json` when it is no JSON text in UTF-8, `invalid-request` when it breaks a limit
  * @example readStrictJson(Buffer.from('{"topic":"orders"}')) // { topic: 'orders' }
  */
-export function readStrictJson(bytes: Uint8Array): unknown {
+export function readStrictJson(bytes: Uint8Array, maxMembers = maxJsonMembers): unknown {
   const text = decodeUtf8(bytes);
   const scan = scanJson(bytes);
   if (scan.deepest > maxJsonDepth) throw broken('', `At most ${maxJsonDepth} levels of arrays and objects.`);
   const value = parse(text);
   if (scan.badNumber !== undefined) throw broken('', numberRule(scan.badNumber));
-  if (scan.members > maxJsonMembers) throw broken('', `At most ${maxJsonMembers} object members.`);
+  if (scan.members > maxMembers) throw broken('', `At most ${maxMembers} object members.`);
   if (walk(value) !== scan.members) throw broken('', 'An object has two members of the same name.');
   return value;
 }

@@ -48,6 +48,7 @@ describe('the OpenAPI document', () => {
       'get /v1/sets/route',
       'get /v1/transactions/{id}',
       'patch /v1/messages/{id}',
+      'post /v1/batches',
       'post /v1/dead-letters/redrive',
       'post /v1/messages',
       'post /v1/messages/bulk',
