@@ -110,10 +110,6 @@ async function ask(parts: CourierParts, check: Check): Promise<CheckAnswer> {
   }
 }
 
-function batchHeaders({ session, size }: Batch): Readonly<Record<string, string>> {
-  return { 'setway-session': session, 'setway-size': String(size) };
-}
-
 /** Enough of a failure's body for the record. */
 const excerptCharacters = 1024;
 
