@@ -68,10 +68,11 @@ export function createPublisher(parts: AcceptParts): Publisher {
 
 async function ask(parts: AcceptParts, drafts: readonly Draft[], context: PublishContext): Promise<Asked> {
   const { table, topics } = await parts.catalog.current();
+  const find = drafts.length === 1 ? candidatesOf : onceForAlike(candidatesOf);
   const routed = drafts.map((draft) => {
     try {
       const topic = topicOf(topics, draft.topic, context.owner);
-      return { draft, topic, candidates: candidatesOf(parts, table, { draft, topic, context }) };
+      return { draft, topic, candidates: find(parts, table, { draft, topic, context }) };
     } catch (error) {
       return asProblem(error);
     }
@@ -94,6 +95,22 @@ function candidatesOf(parts: AcceptParts, table: RouteTable, wish: Wish): readon
   const candidates = route(requestOf(wish), table, (set) => parts.breaker.usable(set));
   if (candidates.length === 0) throw noneLeft();
   return candidates;
+}
+
+/**
+ * Drafts of one request that mean the same are routed once: it costs less, and where weights or a tie leave a choice they
+ * stay together in one commit.
+ */
+function onceForAlike(find: typeof candidatesOf): typeof candidatesOf {
+  const known = new Map<string, readonly Candidate[]>();
+  return (parts, table, wish) => {
+    const { topic, key, route: choice, order } = wish.draft;
+    if (order?.kind === 'lane') return find(parts, table, wish);
+    const alike = JSON.stringify([topic, key, choice]);
+    const candidates = known.get(alike) ?? find(parts, table, wish);
+    known.set(alike, candidates);
+    return candidates;
+  };
 }
 
 function requestOf({ topic, draft, context }: Wish): RouteRequest {

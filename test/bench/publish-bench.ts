@@ -58,6 +58,26 @@ export function setwayRequest(
   };
 }
 
+/** Enough that a request costs little beside its messages, few enough for a client to gather in a moment. */
+const bulkSize = 100;
+
+/** Waits for the confirms: what is counted is stored and with the broker. */
+function bulkRequest(world: World, topic: string): Request {
+  const one = setwayRequest(world, topic, 'confirm', { prefer: 'wait=10' });
+  return {
+    ...one,
+    path: '/v1/messages/bulk',
+    body: `[${Array.from({ length: bulkSize }, () => one.body).join(',')}]`,
+  };
+}
+
+/** A figure of bulk requests as one of their messages; latencies stay those of a request. */
+function inMessages(measured: Measurement): Measurement {
+  const { cpuUs } = measured;
+  const perMessage = cpuUs === undefined ? {} : { cpuUs: cpuUs / bulkSize };
+  return { ...measured, ...perMessage, rate: measured.rate * bulkSize, unit: 'messages/s' };
+}
+
 const plainRequest: Request = {
   path: '/',
   headers: { 'content-type': 'application/json', accept: '*/*', 'user-agent': 'bench' },
@@ -128,10 +148,11 @@ export async function benchPublishOnNode(parts: BenchParts, world: World): Promi
       name: 'Node, confirm, Idempotency-Key',
       request: setwayRequest(world, publishTopic, 'confirm', withKey),
     },
+    { ...setway, name: `Node, bulk of ${bulkSize}, confirm`, request: bulkRequest(world, publishTopic) },
   ]);
   await Promise.all([bare.stop(), node.stop()]);
-  const [a, fast, confirm, keyed] = measured;
-  if (!a || !fast || !confirm || !keyed) throw new RangeError('A publish measurement is missing.');
+  const [a, fast, confirm, keyed, bulk] = measured;
+  if (!a || !fast || !confirm || !keyed || !bulk) throw new RangeError('A publish measurement is missing.');
   return [
     a,
     management,
@@ -139,6 +160,7 @@ export async function benchPublishOnNode(parts: BenchParts, world: World): Promi
     compare(fast, a, 0.8),
     compare(compare(confirm, a, 0.5), management, 4),
     compare(keyed, a),
+    compare(inMessages(bulk), confirms, 0.5),
   ];
 }
 
