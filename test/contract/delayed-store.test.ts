@@ -146,7 +146,7 @@ describe('a scheduled message', () => {
 
   it('has one winner when cancel and release come at once', async () => {
     for (let round = 0; round < 8; round++) {
-      const ids = await commit(minute, 25);
+      const ids = await commit(minute, 12);
       await fallDue();
       const [released, ...cancelled] = await Promise.all([
         releaseAll(),
