@@ -93,6 +93,13 @@ async function removeOrphans(sql: Sql, days: number): Promise<void> {
     -- A transaction has the id of its first message.
     transactions AS (DELETE FROM transaction t USING bound WHERE t.id < bound.id
       AND NOT EXISTS (SELECT FROM message_stray m WHERE m.id = t.id)),
+    entries AS (DELETE FROM lane_entry e USING bound WHERE e.message_id < bound.id
+      AND NOT EXISTS (SELECT FROM message m WHERE m.id = e.message_id)),
+    items AS (DELETE FROM stream_item i USING bound WHERE i.message_id < bound.id
+      AND NOT EXISTS (SELECT FROM message m WHERE m.id = i.message_id)),
+    -- A day after its entries: a cursor that goes leaves nothing behind it that would be delivered again.
+    streams AS (DELETE FROM stream s USING bound WHERE s.updated_at < bound.at - interval '1 day'
+      AND NOT EXISTS (SELECT FROM agenda a WHERE a.subscription = s.subscription AND a.stream = s.stream)),
     events AS (DELETE FROM message_event_stray e USING bound WHERE e.message_id < bound.id AND e.at < bound.at
       AND NOT EXISTS (SELECT FROM message_stray m WHERE m.id = e.message_id)),
     attempts AS (DELETE FROM attempt_stray a USING bound WHERE a.message_id < bound.id AND a.at < bound.at
