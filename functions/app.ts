@@ -19,6 +19,7 @@ import type { Log } from './problem-response.ts';
 import { redriveDoors } from './redrives.ts';
 import { referenceDoors } from './reference.ts';
 import { replayDoors } from './replay.ts';
+import { scheduleDoors } from './schedules.ts';
 import { searchDoors } from './search-messages.ts';
 import { scheduledMessageDoors } from './scheduled-messages.ts';
 import type { Services } from './services.ts';
@@ -48,6 +49,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...redriveDoors(services),
     ...replayDoors(services),
     ...transactionDoors(services),
+    ...scheduleDoors(services),
     ...setDoors(services),
     ...healthDoors(services),
   ];

@@ -26,6 +26,7 @@ export function buildOpenApi(descriptions: readonly RouteConfig[]) {
       { name: 'messages', description: 'Publish and look up.' },
       { name: 'dead letters', description: 'What nobody tries again unless told to, and replays.' },
       { name: 'transactions', description: 'Half messages: prepare, commit, roll back.' },
+      { name: 'schedules', description: 'Messages published at the ticks of a cron expression.' },
       { name: 'sets', description: 'Regional cells and routing.' },
       { name: 'health', description: 'Probes and metrics.' },
       { name: 'reference', description: 'The API about itself.' },

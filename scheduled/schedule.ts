@@ -12,6 +12,7 @@ import { releaseDelayed } from './release-delayed.ts';
 import { relayOutboxes } from './relay-outbox.ts';
 import { republish } from './republish.ts';
 import type { Job } from './run-job.ts';
+import { runDueSchedules } from './run-schedules.ts';
 
 export interface CronEntry {
   /** Five fields, UTC. */
@@ -32,6 +33,7 @@ export const schedule: readonly CronEntry[] = [
       assembleSequences,
       checkTransactions,
       relayOutboxes,
+      runDueSchedules,
       fetchWaiting,
       probeSets,
     ],

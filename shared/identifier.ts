@@ -69,6 +69,11 @@ export function transactionOf(first: MessageId): TransactionId {
   return `txn_${first.slice(4)}` as TransactionId;
 }
 
+/** @param random 7 bytes: of a digest, so that a repeated request names the same schedule */
+export function mintScheduleId(origin: Origin, nowMs: number, random: Uint8Array = drawRandom()): ScheduleId {
+  return `sch_${mint(origin, nowMs, random)}` as ScheduleId;
+}
+
 /** @param random 7 bytes: of a digest, so that a repeated request names the same redrive */
 export function mintRedriveId(nowMs: number, random: Uint8Array = drawRandom()): RedriveId {
   return `rdr_${mint({ setNumber: 0, shard: 0 }, nowMs, random)}` as RedriveId;
@@ -88,6 +93,11 @@ function mint(origin: Origin, nowMs: number, random: Uint8Array): string {
 /** The id as a message id, or a 404: a malformed id names nothing. */
 export function parseMessageId(text: string): MessageId {
   return parseId(text, 'msg', 'message') as MessageId;
+}
+
+/** The id as a schedule's, or a 404. */
+export function parseScheduleId(text: string): ScheduleId {
+  return parseId(text, 'sch', 'schedule') as ScheduleId;
 }
 
 /** The id as a redrive's, or a 404. */
@@ -124,6 +134,11 @@ export function mintedAtMs(id: SetwayId): number {
 export function toUuid(id: SetwayId): string {
   const hex = Buffer.from(decode(id.slice(4))).toString('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** A schedule's id by its digits. */
+export function scheduleOf(digits: MessageId): ScheduleId {
+  return `sch_${digits.slice(4)}` as ScheduleId;
 }
 
 /** A redrive's id by its digits. */

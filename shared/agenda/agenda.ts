@@ -11,9 +11,10 @@ import type { MessageId } from '../identifier.ts';
 /**
  * `send`: messages to publish until the broker confirms; `redeliver`: a delivery to try again; `release`: scheduled
  * messages that fall due; `order`: a stream of a subscription that has something to do, where a claim is the exclusive
- * lease of the stream; `redrive`: the next step of a redrive; `check`: a transaction whose producer is to be asked.
+ * lease of the stream; `redrive`: the next step of a redrive; `check`: a transaction whose producer is to be asked;
+ * `schedule`: a tick.
  */
-export type AgendaKind = 'send' | 'redeliver' | 'release' | 'order' | 'redrive' | 'check';
+export type AgendaKind = 'send' | 'redeliver' | 'release' | 'order' | 'redrive' | 'check' | 'schedule';
 
 /** A claimed entry. `entry` and `token` prove the claim; large integers as text. */
 export interface Lease {

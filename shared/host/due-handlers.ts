@@ -4,11 +4,12 @@ import type { Deliverer } from '../delivery/deliver.ts';
 import { stepRedrives, type RedriveParts } from '../delivery/redrive.ts';
 import type { Orderer } from '../ordering/ordering.ts';
 import { releaseDue, type ReleaseParts } from '../publish/release.ts';
+import { runSchedules, type RunScheduleParts } from '../publish/run-schedule.ts';
 import { resend } from '../publish/resend.ts';
 import { checkDue, checkTimeoutMs, type CheckParts } from '../transaction/check.ts';
 import type { DueHandler } from './due-work.ts';
 
-export interface DueHandlerParts extends ReleaseParts, RedriveParts, CheckParts {
+export interface DueHandlerParts extends ReleaseParts, RedriveParts, CheckParts, RunScheduleParts {
   readonly deliverer: Pick<Deliverer, 'redeliver'>;
   readonly orderer: Pick<Orderer, 'work'>;
   /** The subscriptions are known: what is tried again now has somewhere to go. */
@@ -33,6 +34,12 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
       leaseMs: sendLeaseMs,
       isReady,
       handle: (store, entries) => releaseDue(parts, store, entries),
+    },
+    schedule: {
+      capacity: 50,
+      leaseMs: () => parts.resendAfterMs,
+      isReady: () => true,
+      handle: (store, entries) => runSchedules(parts, store, entries),
     },
     redrive: {
       capacity: 4, // steps of up to 500 deliveries each

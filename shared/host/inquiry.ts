@@ -1,6 +1,8 @@
 /** What an edge asks of the messages a SET keeps, in all its databases. What one of them cannot tell, the SET cannot tell. */
 import type { AgendaKind } from '../agenda/agenda.ts';
+import { originOf, type ScheduleId } from '../identifier.ts';
 import { shardOf } from '../message/shard.ts';
+import { Problem } from '../problem.ts';
 import { latestFirst } from '../sets/dead-letters.ts';
 import { newestFirst } from '../sets/search.ts';
 import type { SetLink } from '../sets/set-link.ts';
@@ -16,12 +18,39 @@ interface InquiryParts {
 
 export type Inquiry = Pick<
   SetLink,
-  'search' | 'sequence' | 'deadLetters' | 'redrive' | 'findRedrive' | 'replay'
+  | 'search'
+  | 'sequence'
+  | 'deadLetters'
+  | 'redrive'
+  | 'findRedrive'
+  | 'replay'
+  | 'createSchedule'
+  | 'findSchedule'
+  | 'listSchedules'
+  | 'changeSchedule'
 >;
 
 export function createInquiry({ set, stores, nudge }: InquiryParts): Inquiry {
   const everywhere = <T>(ask: (store: Store) => Promise<T>): Promise<T[]> => Promise.all(stores.map(ask));
+  const keeperOf = (id: ScheduleId): Store | undefined => stores[originOf(id).shard % stores.length];
   return {
+    async createSchedule(schedule) {
+      const keeper = keeperOf(schedule.id);
+      if (!keeper) throw new Problem('internal', 'A SET without databases.');
+      const record = await keeper.createSchedule(set, schedule);
+      nudge('schedule');
+      return record;
+    },
+    findSchedule: async (id) => keeperOf(id)?.findSchedule(id),
+    async listSchedules(owner) {
+      const found = await everywhere((store) => store.listSchedules(owner));
+      return found.flat();
+    },
+    async changeSchedule(change) {
+      const record = await keeperOf(change.id)?.changeSchedule(set, change);
+      nudge('schedule');
+      return record;
+    },
     async search(search) {
       const found = await everywhere((store) => store.search(set, search));
       return found.flat().toSorted(newestFirst).slice(0, search.limit);

@@ -107,14 +107,14 @@ export function openSetHost(parts: SetHostParts): SetHost {
     resend: (messages) => publishAgain(sendParts, messages),
     onDue: (afterMs) => due.nudge(afterMs, 'order'),
   });
-  const longestCallMs = (): number => view.longestTimeoutMs() + timing.slotWaitMs;
   const handlers = createDueHandlers({
     ...sendParts,
+    committer,
     deliverer,
     orderer,
     decider,
     topic: (name) => view.topic(name),
-    longestCallMs,
+    longestCallMs: () => view.longestTimeoutMs() + timing.slotWaitMs,
     isLoaded: () => view.isLoaded,
     onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
   });

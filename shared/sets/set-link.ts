@@ -2,7 +2,7 @@
  * The contract an edge speaks to a SET. Three ways to hold it: in-process (Node), Durable Object RPC (Cloudflare),
  * HTTP with a service token (a SET host in another region). Answers are plain data; failures are Problems.
  */
-import type { MessageId, RedriveId, TransactionId } from '../identifier.ts';
+import type { MessageId, RedriveId, ScheduleId, TransactionId } from '../identifier.ts';
 import type { MessageState, DeliveryState } from '../message/lifecycle.ts';
 import type { Due, Message } from '../message/message.ts';
 import type { ProblemData } from '../problem.ts';
@@ -15,6 +15,7 @@ import type {
   ReplayRequest,
 } from './dead-letters.ts';
 import type { FoundMessage, MessageSearch, ScheduledQuery } from './search.ts';
+import type { Schedule, ScheduleChange, ScheduleRecord } from './schedule.ts';
 
 /** The transaction that decides whether a half message is ever sent. */
 export interface Preparation {
@@ -253,6 +254,12 @@ export interface SetLink {
   findTransaction(id: TransactionId): Promise<TransactionRecord | undefined>;
   /** An owner's sequence, as far as this SET has it. */
   sequence(owner: string, session: string): Promise<SequenceRecord | undefined>;
+  /** Keeps a schedule; one with this id goes on as it is. @throws Problem `conflict` when there are too many */
+  createSchedule(schedule: Schedule): Promise<ScheduleRecord>;
+  findSchedule(id: ScheduleId): Promise<ScheduleRecord | undefined>;
+  listSchedules(owner: string): Promise<readonly ScheduleRecord[]>;
+  /** @returns undefined when the SET has no such schedule of this owner */
+  changeSchedule(change: ScheduleChange): Promise<ScheduleRecord | undefined>;
   status(): Promise<SetStatus>;
   /** `SCHEDULED → CANCELLED`; undefined when the owner has no such message here. */
   cancel(request: ChangeRequest): Promise<Change | undefined>;
@@ -274,6 +281,10 @@ export const setLinkCalls = [
   'decide',
   'findTransaction',
   'sequence',
+  'createSchedule',
+  'findSchedule',
+  'listSchedules',
+  'changeSchedule',
   'status',
   'cancel',
   'move',

@@ -11,6 +11,14 @@ import { makeReady } from './scheduled.ts';
 import { listDeadLetters } from './dead-letters.ts';
 import { beginRedrive, findRedrive, stepRedrive } from './redrive.ts';
 import { replayMessage } from './replay.ts';
+import {
+  changeSchedule,
+  createSchedule,
+  findSchedule,
+  listSchedules,
+  loadSchedules,
+  moveSchedule,
+} from './schedules.ts';
 import { searchMessages } from './search.ts';
 import type { Store } from './store.ts';
 import { cancelScheduled, listScheduled, moveScheduled } from './waiting-messages.ts';
@@ -35,6 +43,12 @@ export function openStore(sql: Sql): Store {
     findRedrive: (id) => findRedrive(sql, id),
     stepRedrive: (by, entry) => stepRedrive(sql, by, entry),
     replay: (set, request) => replayMessage(sql, set, request),
+    createSchedule: (set, schedule) => createSchedule(sql, set, schedule),
+    findSchedule: (id) => findSchedule(sql, id),
+    listSchedules: (owner) => listSchedules(sql, owner),
+    changeSchedule: (set, change) => changeSchedule(sql, set, change),
+    loadSchedules: (entries) => loadSchedules(sql, entries),
+    moveSchedule: (lease, id, move) => moveSchedule(sql, lease, id, move),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
     deliveries: (keys) => loadDeliveries(sql, keys),
     arrive: (arrivals, set) => arriveInLanes(sql, arrivals, set),

@@ -3,7 +3,7 @@
  * guards each change of state, so that it may run twice, late, or beside another.
  */
 import type { Agenda, DueEntry, Lease } from '../agenda/agenda.ts';
-import type { MessageId, RedriveId, TransactionId } from '../identifier.ts';
+import type { MessageId, RedriveId, ScheduleId, TransactionId } from '../identifier.ts';
 import type { DeliveryState, MessageState } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
 import type {
@@ -14,6 +14,13 @@ import type {
   ReplayRequest,
 } from '../sets/dead-letters.ts';
 import type { FoundMessage, MessageSearch, ScheduledQuery } from '../sets/search.ts';
+import type {
+  DueSchedule,
+  Schedule,
+  ScheduleChange,
+  ScheduleMove,
+  ScheduleRecord,
+} from '../sets/schedule.ts';
 import type { DeliveryOutcome } from './delivery-outcome.ts';
 import type { OrderedStore } from './ordered-store.ts';
 import type {
@@ -165,6 +172,16 @@ export interface Store extends Agenda, OrderedStore {
   stepRedrive(by: { readonly set: string; readonly host: string }, entry: RedriveEntry): Promise<RedriveStep>;
   /** @returns undefined when there is no such message of this owner. @throws Problem `conflict` */
   replay(set: string, request: ReplayRequest): Promise<Receipt | undefined>;
+  /** Writes a schedule with its agenda entry, once. @throws Problem `conflict` when there are too many */
+  createSchedule(set: string, schedule: Schedule): Promise<ScheduleRecord>;
+  findSchedule(id: ScheduleId): Promise<ScheduleRecord | undefined>;
+  listSchedules(owner: string): Promise<readonly ScheduleRecord[]>;
+  /** @returns the schedule as it is then, or was; undefined when there is no such schedule of this owner */
+  changeSchedule(set: string, change: ScheduleChange): Promise<ScheduleRecord | undefined>;
+  /** The active schedules of claimed entries. */
+  loadSchedules(entries: readonly DueEntry[]): Promise<readonly DueSchedule[]>;
+  /** Moves a schedule and its entry to the next tick, while the lease is held. */
+  moveSchedule(lease: Lease, id: ScheduleId, move: ScheduleMove): Promise<void>;
   /** Records outcomes, their attempts, and the agenda entries of retries. */
   record(
     outcomes: readonly DeliveryOutcome[],

@@ -153,6 +153,8 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         'finish',
         'release',
         'stepRedrive',
+        'loadSchedules',
+        'moveSchedule',
       ];
       const host = openSetHost({
         set,

@@ -34,6 +34,7 @@ describe('the OpenAPI document', () => {
     );
     expect(routes.toSorted()).toEqual([
       'delete /v1/messages/{id}',
+      'delete /v1/schedules/{id}',
       'get /health/live',
       'get /health/ready',
       'get /metrics',
@@ -43,6 +44,8 @@ describe('the OpenAPI document', () => {
       'get /v1/messages',
       'get /v1/messages/{id}',
       'get /v1/redrives/{id}',
+      'get /v1/schedules',
+      'get /v1/schedules/{id}',
       'get /v1/sequences/{session}',
       'get /v1/sets',
       'get /v1/sets/route',
@@ -53,6 +56,9 @@ describe('the OpenAPI document', () => {
       'post /v1/messages',
       'post /v1/messages/bulk',
       'post /v1/messages/{id}/replay',
+      'post /v1/schedules',
+      'post /v1/schedules/{id}/pause',
+      'post /v1/schedules/{id}/resume',
       'post /v1/sequences',
       'post /v1/subscriptions/{name}/replay',
       'post /v1/topics/{topic}/messages',

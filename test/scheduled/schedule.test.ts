@@ -23,6 +23,7 @@ it('every job is run by one expression, and every expression runs something', ()
     'relay-outbox',
     'release-delayed',
     'republish',
+    'run-schedules',
   ]);
   expect(jobsOf('0 0 * * *')).toEqual([]);
 });
