@@ -13,6 +13,7 @@ import { bulkDoors } from './bulk.ts';
 import { deadLetterDoors } from './dead-letters.ts';
 import type { Door, Visit } from './door.ts';
 import { healthDoors } from './health.ts';
+import { jobDoors } from './jobs.ts';
 import { messageDoors } from './messages.ts';
 import { answerProblem, logEntryOf } from './problem-response.ts';
 import type { Log } from './problem-response.ts';
@@ -50,6 +51,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...replayDoors(services),
     ...transactionDoors(services),
     ...scheduleDoors(services),
+    ...jobDoors(services),
     ...setDoors(services),
     ...healthDoors(services),
   ];

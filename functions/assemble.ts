@@ -25,9 +25,11 @@ import {
   disableSubscription,
   leave,
   readDisabled,
+  readKeptVersions,
   writeHealth,
 } from '../shared/store/catalog.ts';
 import { openDatabase, type Sql } from '../shared/store/database.ts';
+import { readJobRuns, writeJobRun } from '../shared/store/job-runs.ts';
 import { openStore } from '../shared/store/postgres-store.ts';
 import { createTelemetry, type Telemetry } from '../shared/telemetry.ts';
 import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
@@ -122,6 +124,7 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
   const breaker = createBreaker({ clock: systemClock, random: Math.random });
   return {
     clock: systemClock,
+    jobRuns: (jobs) => readJobRuns(databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? ''), jobs),
     catalog,
     publisher: publisherOf(world, breaker, link),
     link,
@@ -211,6 +214,8 @@ export function createJobParts(
       const { databaseUrls } = await world.access(set);
       return {
         stores: databaseUrls.map((url) => openStore(databaseAt(url))),
+        keptVersions: () => readKeptVersions(databaseAt(databaseUrls[0] ?? '')),
+        stopped: () => readDisabled(databaseAt(databaseUrls[0] ?? '')),
         liveHosts: () =>
           countLiveHosts(databaseAt(databaseUrls[0] ?? ''), set, settings.SETWAY_HEARTBEAT_EXPIRY_SECONDS),
       };
@@ -218,6 +223,11 @@ export function createJobParts(
     async reportHealth(reports) {
       // A catalog database that is away learns it at the next probe.
       await Promise.allSettled(catalogDatabases.map((sql) => writeHealth(sql, reports)));
+    },
+    async keepRun(report) {
+      // A center that is away misses a line of history; the run itself is told by metrics and log.
+      const [center] = catalogDatabases;
+      if (center) await writeJobRun(center, report).catch(() => undefined);
     },
     async spreadCatalog() {
       const { access } = await catalog.current();

@@ -2,6 +2,7 @@
 import type { CatalogSource } from '../shared/catalog/catalog.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { Publisher } from '../shared/publish/publisher.ts';
+import type { JobRun } from '../shared/store/job-runs.ts';
 import type { Platform } from '../shared/sets/place.ts';
 import type { SetLink } from '../shared/sets/set-link.ts';
 import type { Telemetry } from '../shared/telemetry.ts';
@@ -11,6 +12,8 @@ export interface Services {
   readonly clock: Clock;
   readonly catalog: CatalogSource;
   readonly publisher: Publisher;
+  /** The last runs of these jobs. @throws Problem `database-unavailable` */
+  readonly jobRuns: (jobs: readonly string[]) => Promise<readonly JobRun[]>;
   /** The link to a SET by its id. @throws Problem `not-found` */
   readonly link: (set: string) => SetLink;
   /** Whether the breaker of a SET lets requests through now. */

@@ -3,6 +3,7 @@
  * handle, finish on the agenda, so two runs at once, or a run beside a live host, do no harm.
  */
 import type { CatalogSource } from '../shared/catalog/catalog.ts';
+import type { KeptVersion } from '../shared/catalog/listening.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { SetHost } from '../shared/host/set-host.ts';
 import type { SqlRunner } from '../shared/idempotency/sql.ts';
@@ -13,12 +14,16 @@ import type { Store, Retention } from '../shared/store/store.ts';
 import type { Telemetry } from '../shared/telemetry.ts';
 
 /** What a cron function may ask of a SET's host: one that lives, or one opened for the purpose. */
-export type HostAtWork = SetLink & Pick<SetHost, 'handleDue' | 'shift'>;
+export type HostAtWork = SetLink & Pick<SetHost, 'handleDue' | 'shift' | 'backlog'>;
 
 export interface SetDatabases {
   readonly stores: readonly Store[];
   /** Hosts that beat within the expiry. */
   liveHosts(): Promise<number>;
+  /** The catalog's last versions as this SET has kept them, the newest first. */
+  keptVersions(): Promise<readonly KeptVersion[]>;
+  /** Subscriptions this SET has stopped by itself. */
+  stopped(): Promise<ReadonlySet<string>>;
 }
 
 export interface JobParts {
@@ -35,6 +40,8 @@ export interface JobParts {
   userDatabase(url: string): SqlRunner;
   /** Writes what the probe saw to every database that holds the catalog. */
   reportHealth(reports: readonly HealthReport[]): Promise<void>;
+  /** Keeps what a run did where `/v1/jobs` finds it. Never rejects. */
+  keepRun(report: JobReport): Promise<void>;
   /** Copies the center's catalog to the SETs. Returns how many copies were written. */
   spreadCatalog(): Promise<number>;
 }
@@ -59,6 +66,7 @@ export interface JobResult {
 
 export interface JobReport extends JobResult {
   readonly job: string;
+  readonly beganAt: string;
   readonly durationMs: number;
 }
 
@@ -77,7 +85,9 @@ export async function runJob(job: Job, parts: JobParts): Promise<JobReport> {
   });
   parts.telemetry.count('setway_job_handled_total', labels, result.handled);
   parts.telemetry.observe('setway_job_seconds', labels, durationMs / 1000);
-  return { job: job.name, durationMs, ...result };
+  const report = { job: job.name, beganAt: new Date(beganMs).toISOString(), durationMs, ...result };
+  await parts.keepRun(report);
+  return report;
 }
 
 /** Runs `work` for every SET at once; one that fails does not stop the others. */

@@ -4,6 +4,7 @@
  */
 import { assembleSequences } from './assemble-sequences.ts';
 import { checkTransactions } from './check-transactions.ts';
+import { audit } from './audit.ts';
 import { fetchWaiting } from './fetch.ts';
 import { probeSets } from './probe-sets.ts';
 import { prune } from './prune.ts';
@@ -36,6 +37,7 @@ export const schedule: readonly CronEntry[] = [
       runDueSchedules,
       fetchWaiting,
       probeSets,
+      audit,
     ],
   },
   { cron: '17 3 * * *', everyMs: 86_400_000, jobs: [prune] },

@@ -41,6 +41,10 @@ export class SetObject extends DurableObject<Env> {
     return this.#reply(() => Promise.resolve(0));
   }
 
+  backlog(): Promise<Reply<Readonly<Record<string, number>>>> {
+    return this.#reply((host) => host.backlog());
+  }
+
   override async alarm(): Promise<void> {
     await this.ctx.storage.setAlarm(Date.now() + shiftMs);
     // A host that cannot be opened now (no catalog, say) is tried again by the next alarm or call.

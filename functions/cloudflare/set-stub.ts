@@ -18,6 +18,7 @@ export function linkTo(env: Env, world: World, set: string): SetLink & HostAtWor
     ...linkThrough(async (call, args) => answerOf((await stub()).call(call, args))),
     handleDue: async (kind, budget) => answerOf((await stub()).handleDue(kind, budget)),
     shift: async () => answerOf((await stub()).shift()),
+    backlog: async () => answerOf((await stub()).backlog()),
   };
 }
 

@@ -70,6 +70,11 @@ export interface Broker {
    * @throws Problem `not-found` when there is no such queue, `broker-unavailable` when not connected
    */
   consume(options: ConsumeOptions): Promise<Consumption>;
+  /**
+   * Messages ready in each queue, those in flight left out; a queue that is not there is left out.
+   * @throws Problem `broker-unavailable` when not connected
+   */
+  depths(queues: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** Stops consumptions, flushes publishes, closes channels, then connections. Safe to call twice. */
   close(): Promise<void>;
 }

@@ -20,6 +20,7 @@ import { openConnection } from './connection.ts';
 import type { Connection } from './connection.ts';
 import { startConsumption } from './consumer.ts';
 import type { RunningConsumption } from './consumer.ts';
+import { readDepths } from './depths.ts';
 import { declareTopology } from './declare.ts';
 import { FastPublisher } from './fast-publisher.ts';
 import { createMissingExchanges } from './missing-exchanges.ts';
@@ -121,6 +122,10 @@ class RabbitMq implements Broker {
     void consumption.over.then(() => this.#consumptions.delete(consumption));
     if (this.#closed) await consumption.stop(0);
     return consumption;
+  }
+
+  async depths(queues: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    return readDepths(this.#liveModel('look at the queues'), queues);
   }
 
   close(): Promise<void> {

@@ -20,8 +20,10 @@ import { createCommitter } from '../publish/commit.ts';
 import { publishAgain } from '../publish/resend.ts';
 import type { SetLink, SetStatus } from '../sets/set-link.ts';
 import type { Store } from '../store/store.ts';
+import type { Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { createDecider } from '../transaction/decide.ts';
+import { queueOf } from '../topology/names.ts';
 import { createConsumptions } from './consumptions.ts';
 import { createDueHandlers } from './due-handlers.ts';
 import { createDueWork, type Budget } from './due-work.ts';
@@ -80,6 +82,11 @@ export interface SetHost extends SetLink {
    * host that was not started. Returns how many messages.
    */
   shift(budget: Budget): Promise<number>;
+  /**
+   * Messages waiting in the queues of the active subscriptions, by subscription.
+   * @throws Problem `broker-unavailable`
+   */
+  backlog(): Promise<Readonly<Record<string, number>>>;
   stop(): Promise<void>;
 }
 
@@ -174,6 +181,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
         { ...timing, clock, consumptions, deliverer, due, ready, active: () => view.active() },
         budget,
       ),
+    backlog: () => ready(firstConnectionMs).then(() => backlogOf(broker, view.active())),
     async stop() {
       if (life === 'stopped') return;
       life = 'stopped';
@@ -206,6 +214,14 @@ function openOrderer(
     subscription: (name) => view.subscription(name),
     topic: (name) => view.topic(name),
   });
+}
+
+async function backlogOf(
+  broker: Broker,
+  subscriptions: readonly Subscription[],
+): Promise<Readonly<Record<string, number>>> {
+  const depths = await broker.depths(subscriptions.map(({ name }) => queueOf(name)));
+  return Object.fromEntries(subscriptions.map(({ name }) => [name, depths.get(queueOf(name)) ?? 0]));
 }
 
 async function statusOf(

@@ -4,6 +4,7 @@
  */
 import type { Catalog, CatalogSource } from '../catalog/catalog.ts';
 import { compileCatalog, type CatalogDocument } from '../catalog/document.ts';
+import type { KeptVersion } from '../catalog/listening.ts';
 import type { Clock } from '../clock.ts';
 import { asProblem, Problem } from '../problem.ts';
 import type { Sealer } from '../sealed.ts';
@@ -66,6 +67,19 @@ export async function copyCatalog(sources: readonly Sql[], copies: readonly Sql[
 
 interface Reading extends VersionedDocument {
   readonly health: Readonly<Record<string, SetHealth>>;
+}
+
+/** The subscriptions of every version that is kept, the newest first. */
+export async function readKeptVersions(sql: Sql): Promise<readonly KeptVersion[]> {
+  const rows = await answerOf(sql`
+    SELECT extract(epoch FROM applied_at) * 1000 AS applied_ms, (
+      SELECT coalesce(json_agg(json_build_object('name', s->>'name', 'topic', s->>'topic', 'bindings', s->'bindings')), '[]')
+      FROM jsonb_array_elements(document->'subscriptions') AS s) AS subscriptions
+    FROM catalog ORDER BY version DESC LIMIT 21`);
+  return rows.map((row) => ({
+    appliedAtMs: Number(row['applied_ms']),
+    subscriptions: row['subscriptions'] as KeptVersion['subscriptions'],
+  }));
 }
 
 /** Document and health in one round trip. */

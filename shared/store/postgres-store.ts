@@ -1,5 +1,6 @@
 /** The store contract over one Postgres database. */
 import { changeAssembly, gatherItems, loadMissing, restStream } from './assembly.ts';
+import { auditMessages } from './audit.ts';
 import type { Sql } from './database.ts';
 import { loadDeliveries, recordOutcomes } from './deliveries.ts';
 import { claimDue, finishEntries, nextDueInMs, releaseEntries } from './due-work.ts';
@@ -49,6 +50,7 @@ export function openStore(sql: Sql): Store {
     changeSchedule: (set, change) => changeSchedule(sql, set, change),
     loadSchedules: (entries) => loadSchedules(sql, entries),
     moveSchedule: (lease, id, move) => moveSchedule(sql, lease, id, move),
+    audit: (options) => auditMessages(sql, options),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
     deliveries: (keys) => loadDeliveries(sql, keys),
     arrive: (arrivals, set) => arriveInLanes(sql, arrivals, set),

@@ -98,6 +98,36 @@ export interface RedriveStep {
   readonly state: RedriveRecord['state'];
 }
 
+/** A subscription as the audit sees it. */
+export interface Listener {
+  readonly subscription: string;
+  readonly topic: string;
+  /** See `tagPattern`. */
+  readonly pattern: string;
+  /** Since when it hears this, in Unix milliseconds. */
+  readonly sinceMs: number;
+  /** `behind`: what it has not got may still come. */
+  readonly pace: 'up' | 'behind';
+}
+
+export interface AuditOptions {
+  readonly set: string;
+  readonly topics: readonly string[];
+  readonly listeners: readonly Listener[];
+  /** How far behind the present the audit looks. */
+  readonly afterMs: number;
+  readonly limit: number;
+}
+
+export interface AuditFindings {
+  readonly looked: number;
+  /** Messages that had lost their agenda entry. */
+  readonly replanned: number;
+  /** Deliveries that were missing. */
+  readonly resent: number;
+  readonly isThereMore: boolean;
+}
+
 export interface ReadyOptions {
   readonly set: string;
   readonly host: string;
@@ -182,6 +212,8 @@ export interface Store extends Agenda, OrderedStore {
   loadSchedules(entries: readonly DueEntry[]): Promise<readonly DueSchedule[]>;
   /** Moves a schedule and its entry to the next tick, while the lease is held. */
   moveSchedule(lease: Lease, id: ScheduleId, move: ScheduleMove): Promise<void>;
+  /** Looks through the next messages in the order they were stored, and repairs what is missing. */
+  audit(options: AuditOptions): Promise<AuditFindings>;
   /** Records outcomes, their attempts, and the agenda entries of retries. */
   record(
     outcomes: readonly DeliveryOutcome[],

@@ -87,6 +87,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
         return catalog;
       },
     },
+    jobRuns: async () => [],
     publisher: {
       ...unasked,
       publish,

@@ -41,6 +41,7 @@ describe('the OpenAPI document', () => {
       'get /openapi.json',
       'get /problems/{kind}',
       'get /v1/dead-letters',
+      'get /v1/jobs',
       'get /v1/messages',
       'get /v1/messages/{id}',
       'get /v1/redrives/{id}',

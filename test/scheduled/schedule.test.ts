@@ -15,6 +15,7 @@ it('every job is run by one expression, and every expression runs something', ()
   const names = schedule.flatMap(({ cron }) => jobsOf(cron).map(({ name }) => name));
   expect(names.toSorted((a, b) => a.localeCompare(b))).toEqual([
     'assemble-sequences',
+    'audit',
     'check-transactions',
     'fetch',
     'probe-sets',

@@ -1,0 +1,71 @@
+/**
+ * Finds what nothing else would: messages without agenda entry, and confirmed messages that a subscription never got
+ * (shared/store/audit.ts); writes the agenda entries that repair them.
+ *
+ * A subscription that is paused, or has messages waiting in its queue, is behind rather than in want: its messages are
+ * looked at again later.
+ */
+import { listeningSince } from '../shared/catalog/listening.ts';
+import type { Listener, Store } from '../shared/store/store.ts';
+import { tagPattern } from '../shared/subscriptions/tag-pattern.ts';
+import { forEachSet, type Job, type JobParts } from './run-job.ts';
+
+/** Longer than any webhook call with its wait for a slot, and than a host that died is missed. */
+const afterMs = 15 * 60_000;
+/** Messages of one statement. */
+const limit = 5_000;
+/** A cron comes once a minute: end before the next one. */
+const maxMs = 30_000;
+
+export const audit: Job = auditAfter(afterMs);
+
+/** @param behindMs how far behind the present the audit looks */
+export function auditAfter(behindMs: number): Job {
+  return {
+    name: 'audit',
+    run: (parts) =>
+      forEachSet(parts, async (set) => {
+        const { stores } = await parts.databases(set);
+        const listeners = await listenersOf(parts, set);
+        const { topics } = await parts.catalog.current();
+        const asked = { set, topics: [...topics.keys()], listeners, afterMs: behindMs, limit };
+        const repairs = await Promise.all(stores.map((store) => auditStore(parts, store, asked)));
+        return repairs.reduce((sum, repaired) => sum + repaired, 0);
+      }),
+  };
+}
+
+/** @returns how many entries were written */
+async function auditStore(
+  { clock }: JobParts,
+  store: Store,
+  asked: Parameters<Store['audit']>[0],
+): Promise<number> {
+  const endMs = clock.nowMs() + maxMs;
+  let repaired = 0;
+  for (;;) {
+    const { replanned, resent, isThereMore } = await store.audit(asked);
+    repaired += replanned + resent;
+    if (!isThereMore || clock.nowMs() >= endMs) return repaired;
+  }
+}
+
+async function listenersOf(parts: JobParts, set: string): Promise<readonly Listener[]> {
+  const [catalog, databases] = [await parts.catalog.current(), await parts.databases(set)];
+  const [kept, stopped] = await Promise.all([databases.keptVersions(), databases.stopped()]);
+  const since = listeningSince(kept);
+  // Without the broker nobody knows who is behind: the audit repairs the agenda and leaves the rest for later.
+  const backlog = await parts.visit(set, (host) => host.backlog()).catch(() => undefined);
+  return [...catalog.subscriptions.values()].flatMap((subscription) => {
+    const { bindings, name, status, topic: topicName } = subscription;
+    const topic = catalog.topics.get(topicName);
+    const sinceMs = since.get(name);
+    // A subscription that this SET does not know yet cannot have missed anything.
+    if (!topic || sinceMs === undefined) return [];
+    const isUp = status === 'active' && !stopped.has(name) && backlog?.[name] === 0;
+    const pattern = tagPattern(topic.type, bindings);
+    return [
+      { subscription: name, topic: topicName, pattern, sinceMs, pace: isUp ? 'up' : 'behind' } as const,
+    ];
+  });
+}

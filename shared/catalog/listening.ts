@@ -1,0 +1,36 @@
+/** Since when each subscription hears what it hears, by the versions of the catalog that a SET has kept. */
+
+export interface KeptVersion {
+  /** When this SET got it, in Unix milliseconds. */
+  readonly appliedAtMs: number;
+  readonly subscriptions: readonly KeptSubscription[];
+}
+
+interface KeptSubscription {
+  readonly name: string;
+  readonly topic: string;
+  readonly bindings: readonly string[];
+}
+
+/**
+ * @param versions the newest first
+ * @returns Unix milliseconds by name; 0 when even the oldest kept version has the subscription as it is now
+ */
+export function listeningSince(versions: readonly KeptVersion[]): ReadonlyMap<string, number> {
+  const [newest] = versions;
+  const since = new Map<string, number>();
+  for (const subscription of newest?.subscriptions ?? []) {
+    const changed = versions.findIndex(
+      ({ subscriptions }) => !subscriptions.some((each) => isSame(each, subscription)),
+    );
+    const appliedAtMs = versions[changed - 1]?.appliedAtMs ?? 0;
+    since.set(subscription.name, changed === -1 ? 0 : appliedAtMs);
+  }
+  return since;
+}
+
+function isSame(a: KeptSubscription, b: KeptSubscription): boolean {
+  return (
+    a.name === b.name && a.topic === b.topic && JSON.stringify(a.bindings) === JSON.stringify(b.bindings)
+  );
+}

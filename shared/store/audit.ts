@@ -1,0 +1,101 @@
+/**
+ * The audit of one database: is everything that was accepted on its way, and did everybody get what they should have?
+ *
+ * It goes through the messages in the order they were stored, once, some minutes behind: a message that is at no end
+ * must have an agenda entry; one that was confirmed must have an outcome, or an entry, for every subscription that was
+ * bound. What is missing is written into the agenda. What was open when the audit passed (not confirmed yet, due later,
+ * a subscription that is paused or behind) is noted, and looked at again after as long as it has existed.
+ *
+ * One statement looks, repairs and moves the mark, under the mark's lock: a crash changes nothing, and of two audits at
+ * once the second does nothing.
+ */
+import { answerOf, type Sql } from './database.ts';
+import type { AuditFindings, AuditOptions } from './store.ts';
+
+export async function auditMessages(sql: Sql, options: AuditOptions): Promise<AuditFindings> {
+  const { set, topics, listeners, afterMs, limit } = options;
+  const asked = listeners.map(({ subscription, topic, pattern, sinceMs, pace }) => ({
+    subscription,
+    topic,
+    pattern,
+    since: sinceMs / 1000,
+    is_behind: pace === 'behind',
+  }));
+  const [, rows = []] = await answerOf(
+    sql.transaction([
+      sql`INSERT INTO audit_mark (set_id, stored_at) VALUES (${set}, '-infinity') ON CONFLICT (set_id) DO NOTHING`,
+      sql`
+    WITH mark AS (
+      SELECT stored_at, now() - make_interval(secs => ${afterMs / 1000}) AS until FROM audit_mark WHERE set_id = ${set}
+      FOR UPDATE SKIP LOCKED
+    ), listener AS MATERIALIZED (
+      SELECT *, to_timestamp(since) AS since_at FROM json_to_recordset(${JSON.stringify(asked)}::json)
+        AS l(subscription text, topic text, pattern text, since double precision, is_behind boolean)
+    ), fresh AS MATERIALIZED (
+      SELECT m.* FROM mark, unnest(${topics}::text[]) AS t(topic) CROSS JOIN LATERAL (
+        SELECT * FROM message WHERE topic = t.topic AND stored_at > mark.stored_at AND stored_at <= mark.until
+        ORDER BY stored_at FETCH FIRST (${limit}::integer) ROWS WITH TIES) AS m
+      ORDER BY m.stored_at FETCH FIRST (${limit}::integer) ROWS WITH TIES
+    ), noted AS MATERIALIZED (
+      SELECT o.message_id FROM mark, audit_open o WHERE o.look_at <= now() ORDER BY o.look_at LIMIT ${limit}
+    ), looked AS MATERIALIZED (
+      SELECT * FROM fresh UNION ALL
+      SELECT m.* FROM noted JOIN message m ON m.id = noted.message_id WHERE m.id NOT IN (SELECT id FROM fresh)
+    ), planned AS MATERIALIZED (
+      SELECT unnest(refs) AS id FROM agenda WHERE set_id = ${set} AND kind IN ('send', 'release')
+    ), lost AS MATERIALIZED (
+      SELECT id, state, deliver_at FROM looked l
+      WHERE state IN ('READY', 'SCHEDULED') AND NOT EXISTS (SELECT FROM planned p WHERE p.id = l.id)
+    ), repaired AS (
+      INSERT INTO agenda (kind, set_id, refs, due_at)
+      SELECT CASE state WHEN 'READY' THEN 'send' ELSE 'release' END, ${set}, ARRAY[id],
+        CASE state WHEN 'READY' THEN now() ELSE coalesce(deliver_at, now()) END
+      FROM lost RETURNING id
+    ), pending AS MATERIALIZED (
+      SELECT refs[1] AS id, subscription FROM agenda WHERE set_id = ${set} AND kind = 'redeliver'
+    ), missing AS MATERIALIZED (
+      SELECT l.id, li.subscription, li.is_behind FROM looked l JOIN listener li
+        ON li.topic = l.topic AND l.stored_at >= li.since_at
+        AND (CASE WHEN coalesce(l.tag, '') = '' THEN '' ELSE '.' || l.tag END) ~ li.pattern
+      WHERE l.state = 'CONFIRMED' AND l.confirmed_at <= (SELECT until FROM mark)
+        AND (l.expires_at IS NULL OR l.expires_at > now())
+        -- Streams have a cursor of their own, which no delivery past it may overtake.
+        AND l.lane IS NULL AND l.sequence IS NULL
+        AND NOT EXISTS (SELECT FROM delivery d WHERE d.message_id = l.id AND d.subscription = li.subscription)
+        AND NOT EXISTS (SELECT FROM pending p WHERE p.id = l.id AND p.subscription = li.subscription)
+    ), resent AS (
+      INSERT INTO agenda (kind, set_id, refs, subscription, due_at)
+      SELECT 'redeliver', ${set}, ARRAY[id], subscription, now() FROM missing WHERE NOT is_behind
+      RETURNING refs[1] AS id, subscription
+    ), logged AS (
+      INSERT INTO message_event (message_id, change, by_whom, detail)
+      SELECT id, 'resent', 'audit', subscription FROM resent
+      UNION ALL SELECT id, 'replanned', 'audit', NULL FROM lost
+    ), open AS MATERIALIZED (
+      SELECT l.id, greatest(l.deliver_at, now()) + greatest(make_interval(secs => ${afterMs / 1000}), now() - l.stored_at) AS look_at
+      FROM looked l WHERE l.state IN ('READY', 'SCHEDULED', 'HALF', 'CHECK_EXHAUSTED')
+        OR (l.state = 'CONFIRMED' AND l.confirmed_at > (SELECT until FROM mark))
+        OR l.id IN (SELECT id FROM missing WHERE is_behind)
+    ), kept AS (
+      INSERT INTO audit_open (message_id, look_at) SELECT id, look_at FROM open
+      ON CONFLICT (message_id) DO UPDATE SET look_at = excluded.look_at
+    ), closed AS (
+      DELETE FROM audit_open o USING noted WHERE o.message_id = noted.message_id AND o.message_id NOT IN (SELECT id FROM open)
+    ), moved AS (
+      UPDATE audit_mark a SET stored_at = CASE WHEN (SELECT count(*) FROM fresh) >= ${limit}
+        THEN (SELECT max(stored_at) FROM fresh) ELSE mark.until END
+      FROM mark WHERE a.set_id = ${set}
+    )
+    SELECT (SELECT count(*) FROM looked)::int AS looked, (SELECT count(*) FROM repaired)::int AS replanned,
+      (SELECT count(*) FROM resent)::int AS resent,
+      ((SELECT count(*) FROM fresh) >= ${limit} OR (SELECT count(*) FROM noted) >= ${limit}) AS more`,
+    ]),
+  );
+  const row = rows[0] ?? {};
+  return {
+    looked: Number(row['looked']),
+    replanned: Number(row['replanned']),
+    resent: Number(row['resent']),
+    isThereMore: row['more'] === true,
+  };
+}

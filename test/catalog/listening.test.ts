@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { listeningSince } from '../../shared/catalog/listening.ts';
+
+const mail = { name: 'mail', topic: 'orders', bindings: ['#'] };
+const stock = { name: 'stock', topic: 'orders', bindings: ['eu.*'] };
+
+describe('since when a subscription listens', () => {
+  it('since the version that brought it; always, when the oldest kept version has it', () => {
+    const since = listeningSince([
+      { appliedAtMs: 300, subscriptions: [mail, stock] },
+      { appliedAtMs: 200, subscriptions: [mail, stock] },
+      { appliedAtMs: 100, subscriptions: [mail] },
+    ]);
+    expect([...since]).toEqual([
+      ['mail', 0],
+      ['stock', 200],
+    ]);
+  });
+
+  it('other bindings are another hearing, and so is a topic', () => {
+    const before = {
+      appliedAtMs: 100,
+      subscriptions: [
+        { ...mail, topic: 'mails' },
+        { ...stock, bindings: ['us.*'] },
+      ],
+    };
+    const since = listeningSince([{ appliedAtMs: 300, subscriptions: [mail, stock] }, before]);
+    expect([...since.values()]).toEqual([300, 300]);
+  });
+
+  it('one that was removed and came back listens since it came back', () => {
+    const since = listeningSince([
+      { appliedAtMs: 300, subscriptions: [mail] },
+      { appliedAtMs: 200, subscriptions: [] },
+      { appliedAtMs: 100, subscriptions: [mail] },
+    ]);
+    expect(since.get('mail')).toBe(300);
+    expect(listeningSince([]).size).toBe(0);
+  });
+});

@@ -1,0 +1,214 @@
+/** The audit finds what nothing else would, repairs it once, and leaves alone what is only late. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { mintApiKey } from '../../shared/catalog/api-key.ts';
+import type { SeedInput } from '../../shared/catalog/seed.ts';
+import { auditAfter } from '../../scheduled/audit.ts';
+import { at, areDeliveries, cities, createClient, type Client } from '../stack/client.ts';
+import { useStack } from '../stack/current-stack.ts';
+import { deploy, directSettings, freshPrefix, type Deployment } from '../stack/deployment.ts';
+import { openJobProcess, type JobProcess } from '../stack/job-process.ts';
+import { addListeners } from '../stack/listeners.ts';
+import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { countRows, query } from '../stack/query.ts';
+import { startTcpProxy, type TcpProxy } from '../stack/tcp-proxy.ts';
+import { until } from '../stack/until.ts';
+import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
+
+/** Looks at everything up to now. */
+const audit = auditAfter(0);
+
+describe('the audit', () => {
+  let receiver: WebhookReceiver;
+  let broker: TcpProxy;
+  let deployment: Deployment;
+  let server: RunningPlatform;
+  let client: Client;
+  let jobs: JobProcess;
+
+  beforeAll(async () => {
+    const stack = useStack();
+    receiver = await startWebhookReceiver();
+    broker = await startTcpProxy(stack.amqpUrl);
+    const change = (seed: SeedInput): SeedInput => {
+      const more = addListeners(seed, receiver.url, {
+        one: { bindings: ['x.*'] },
+        two: { bindings: ['x.#'] },
+      });
+      return {
+        ...more,
+        sets: more.sets.map((set) => ({
+          ...set,
+          brokerUrls: set.brokerUrls.map((url) => broker.through(url)),
+        })),
+      };
+    };
+    deployment = await deploy(stack, freshPrefix('audit'), () => undefined, change);
+    server = (await platforms[1]?.start(deployment)) as RunningPlatform;
+    client = createClient(server.url, deployment);
+    jobs = openJobProcess({ ...deployment.settings, ...directSettings(stack) });
+  });
+  afterAll(async () => {
+    await jobs.close();
+    await server.stop();
+    await broker.close();
+    await receiver.stop();
+  });
+
+  const sql = (text: string, params: readonly unknown[] = []) =>
+    query(deployment.databaseUrls['frankfurt'] ?? '', text, params);
+  const publish = async (more: object = {}): Promise<string> => {
+    const { status, body } = await client.publish(
+      { topic: 'events', tag: 'x.y', body: 1, ...more },
+      at(cities.berlin),
+    );
+    expect(status).toBe(202);
+    return body.id;
+  };
+  const delivered = async (): Promise<string> => {
+    const id = await publish();
+    await client.message(id, areDeliveries('DONE', 'one', 'two'));
+    return id;
+  };
+  /** How many repairs two audits at once made. */
+  const audited = async (): Promise<number> => {
+    const reports = await jobs.run(audit, audit);
+    expect(reports.flatMap(({ failures }) => failures)).toEqual([]);
+    return reports.reduce((sum, { handled }) => sum + handled, 0);
+  };
+  /** As if the record of a delivery had never been: the newest message is the one. */
+  const forget = (subscription: string) =>
+    sql(
+      `WITH gone AS (DELETE FROM attempt WHERE subscription = $1)
+       DELETE FROM delivery WHERE subscription = $1 AND message_id = (SELECT id FROM message ORDER BY stored_at DESC LIMIT 1)`,
+      [subscription],
+    );
+
+  it('finds nothing where nothing is wrong, and does not look twice', async () => {
+    await delivered();
+    expect(await audited()).toBe(0);
+    const [mark] = await sql(
+      'SELECT stored_at > (SELECT max(stored_at) FROM message) AS passed FROM audit_mark',
+    );
+    expect(mark).toEqual({ passed: true });
+  });
+
+  it('a confirmed message that a subscription never got is sent to that subscription alone, once', async () => {
+    const id = await delivered();
+    await forget('two');
+    expect(await audited()).toBe(1);
+    const message = await client.message(id, areDeliveries('DONE', 'two'), 25_000);
+    expect(message.timeline.map(({ change, detail }) => [change, detail])).toContainEqual(['resent', 'two']);
+    expect(
+      receiver
+        .callsOf(id)
+        .map(({ path }) => path)
+        .toSorted((a, b) => a.localeCompare(b)),
+    ).toEqual(['/one', '/two', '/two']);
+    expect(await audited()).toBe(0);
+  }, 40_000);
+
+  it('a subscription that is stopped is behind: its message is looked at again when it is back', async () => {
+    const id = await delivered();
+    await forget('two');
+    await sql("INSERT INTO disabled_subscription (subscription, reason) VALUES ('two', 'a test')");
+    expect(await audited()).toBe(0);
+    expect(await sql('SELECT count(*)::int AS count FROM audit_open')).toEqual([{ count: 1 }]);
+    await sql('DELETE FROM disabled_subscription');
+    await sql('UPDATE audit_open SET look_at = now()');
+    expect(await audited()).toBe(1);
+    await client.message(id, areDeliveries('DONE', 'two'), 25_000);
+    expect(await sql('SELECT count(*)::int AS count FROM audit_open')).toEqual([{ count: 0 }]);
+  }, 40_000);
+
+  it('a subscription gets nothing of before it was there', async () => {
+    await delivered();
+    await forget('two');
+    await sql(`INSERT INTO catalog (version, document, applied_at)
+      SELECT 0, jsonb_set(document, '{subscriptions}', '[]'), now() - interval '1 day' FROM catalog WHERE version = 1`);
+    await sql('UPDATE catalog SET applied_at = now() WHERE version = 1');
+    expect(await audited()).toBe(0);
+    await sql('DELETE FROM catalog WHERE version = 0');
+  });
+
+  it('a message that lost its agenda entry gets a new one, sent or scheduled', async () => {
+    broker.become('closed');
+    const lost = await until(10_000, async () => {
+      const id = await publish();
+      return (await client.message(id, () => true)).state === 'READY' && id;
+    });
+    const later = await publish({ deliverAfter: 3_600 });
+    await sql("DELETE FROM agenda WHERE kind IN ('send', 'release')");
+    expect(await audited()).toBe(2);
+    const [release] = await sql(
+      "SELECT due_at = (SELECT deliver_at FROM message WHERE state = 'SCHEDULED') AS is_same FROM agenda WHERE kind = 'release'",
+    );
+    expect(release).toEqual({ is_same: true });
+    broker.become('open');
+    const message = await client.message(lost, areDeliveries('DONE', 'one', 'two'), 40_000);
+    expect(message.timeline.map(({ change }) => change)).toContain('replanned');
+    // Both were open when the audit passed; the one that is due later stays noted.
+    await sql('UPDATE audit_open SET look_at = now()');
+    expect(await audited()).toBe(0);
+    expect(await sql('SELECT count(*)::int AS count FROM audit_open')).toEqual([{ count: 1 }]);
+    expect((await client.message(later, () => true)).state).toBe('SCHEDULED');
+  }, 90_000);
+
+  it('goes on where it stopped, however small its steps, past groups of one time', async () => {
+    await sql("UPDATE audit_mark SET stored_at = '-infinity'");
+    const { stores } = await jobs.parts.databases('frankfurt');
+    const [store] = stores;
+    if (!store) throw new Error('No database.');
+    const total = await countRows([deployment.databaseUrls['frankfurt'] ?? ''], 'message');
+    await sql('DELETE FROM audit_open');
+    const step = () =>
+      store.audit({ set: 'frankfurt', topics: ['events', 'orders'], listeners: [], afterMs: 0, limit: 1 });
+    let looked = 0;
+    for (let more = true; more;) {
+      const findings = await step();
+      looked += findings.looked;
+      more = findings.isThereMore;
+    }
+    expect(looked).toBe(total);
+  });
+});
+
+interface Jobs {
+  readonly jobs: readonly {
+    readonly name: string;
+    readonly cron: string;
+    readonly lastRuns: readonly { readonly handled: number; readonly failures: readonly unknown[] }[];
+  }[];
+}
+
+describe.each(platforms)('the jobs on $name', (platform) => {
+  it('are shown with what they did, to whoever may manage', async () => {
+    const manage = mintApiKey({ owner: 'demo', scopes: ['manage'] });
+    const deployment = await deploy(
+      useStack(),
+      freshPrefix('jobs'),
+      () => undefined,
+      (seed) => ({
+        ...seed,
+        keys: [...(seed.keys ?? []), { ...manage.key, scopes: [...manage.key.scopes] }],
+      }),
+    );
+    const server = await platform.start(deployment);
+    const operator = createClient(server.url, { apiKey: manage.text });
+    try {
+      await server.runCron('17 3 * * *');
+      const shown = await until(20_000, async () => {
+        const { body } = await operator.get<Jobs>('/v1/jobs');
+        const prune = body.jobs.find(({ name }) => name === 'prune');
+        return prune?.lastRuns.length === 1 && body.jobs;
+      });
+      expect(shown.find(({ name }) => name === 'prune')).toMatchObject({
+        cron: '17 3 * * *',
+        lastRuns: [{ failures: [] }],
+      });
+      expect(shown.map(({ name }) => name)).toContain('audit');
+      expect((await createClient(server.url, deployment).get('/v1/jobs')).status).toBe(403);
+    } finally {
+      await server.stop();
+    }
+  }, 60_000);
+});
