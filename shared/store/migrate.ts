@@ -2,6 +2,7 @@
  * Numbered forward migrations, each in one transaction with its row in `schema_migration`. Two migrators at once do no
  * harm: the loser's transaction meets the winner's row and is rolled back. Never edit a migration once merged.
  */
+import { asProblem } from '../problem.ts';
 import { answerOf, type Sql } from './database.ts';
 import { messages } from './migrations/0001-messages.ts';
 import { catalog } from './migrations/0002-catalog.ts';
@@ -56,7 +57,8 @@ function asBlock(statements: string): string {
   return statements.replaceAll(/^SELECT /gm, 'PERFORM ');
 }
 
-/** `CREATE TABLE IF NOT EXISTS` by two sessions at once may fail with a unique violation: then the table is there. */
-function ignoreConcurrentCreation(): readonly never[] {
-  return [];
+/** `CREATE TABLE IF NOT EXISTS` by two sessions at once may be refused with a unique violation: then the table is there. */
+function ignoreConcurrentCreation(error: unknown): readonly never[] {
+  if (asProblem(error).kind === 'internal') return [];
+  throw error;
 }

@@ -134,6 +134,9 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
       const life = options.life ?? liveUntil();
       const steps = [
         'commit',
+        'decide',
+        'findTransaction',
+        'recordCheck',
         'arrive',
         'claimStreams',
         'claimReleases',
@@ -162,7 +165,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         stores: [withClaims(mortal({ ...store, ...claimsOf(store) }, 'store', { life, steps }))],
         register,
         broker: mortalBroker(broker, life),
-        courier: mortal(options.courier ?? courier, 'courier', { life, steps: ['carry'] }),
+        courier: mortal(options.courier ?? courier, 'courier', { life, steps: ['carry', 'ask'] }),
         catalog: options.catalog ?? { current: async () => catalog },
         clock: mortalClock(systemClock, life),
         telemetry: createTelemetry(),

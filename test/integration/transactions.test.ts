@@ -44,7 +44,10 @@ describe.each(platforms)('transactions on $name', (platform) => {
       freshPrefix('txn'),
       () => undefined,
       (seed) => {
-        const listening = addListeners(seed, receiver.url, { plain: {}, slow: { concurrency: 1 } });
+        const listening = addListeners(seed, receiver.url, {
+          plain: {},
+          slow: { concurrency: 1, timeoutMs: 3_000 },
+        });
         const topics = listening.topics?.map((topic) =>
           topic.name === 'events' ? { ...topic, secrets: [secret] } : topic,
         );
@@ -160,4 +163,71 @@ describe.each(platforms)('transactions on $name', (platform) => {
       });
     }
   });
+
+  it('takes no other answer for a decision, and parks what nobody knows', async () => {
+    receiver.script('/garbage', [
+      { status: 200, body: '<html>committed</html>' },
+      { status: 200, body: '{"state":"committed","sure":true}' },
+      { status: 500, body: '{"state":"committed"}' },
+      { status: 302, headers: { location: `${receiver.url}/check` } },
+      { status: 200, body: `{"state":"rolled_back"}${' '.repeat(70_000)}x` },
+      { status: 200, body: '{"state":"COMMITTED"}' },
+    ]);
+    const prepared = await prepare({
+      messages: plain(1),
+      checkUrl: `${receiver.url}/garbage`,
+      firstCheckAfter: 1,
+    });
+    // Every further answer of the receiver is an empty 200.
+    await until(60_000, async () => {
+      await makeDue('check');
+      await server.runCron('* * * * *');
+      return (await transaction(prepared.id)).state !== 'prepared';
+    });
+    const parked = await transaction(prepared.id);
+    expect(parked).toMatchObject({ state: 'check_exhausted', checks: 15, nextCheckAt: null });
+    expect(parked.messages).toMatchObject([{ state: 'CHECK_EXHAUSTED' }]);
+    expect(receiver.calls.filter(({ path }) => path === '/garbage')).toHaveLength(15);
+    expect(prepared.messages.flatMap(({ id }) => receiver.callsOf(id))).toEqual([]);
+    // Its producer may still decide.
+    expect(await decide(prepared.id, 'commit')).toMatchObject({ status: 200 });
+    await client.message(prepared.messages[0]?.id ?? '', areDeliveries('DONE', 'plain'));
+  }, 90_000);
+
+  it('lets one of a hundred decisions win, and says the same to all', async () => {
+    const prepared = await Promise.all(Array.from({ length: 10 }, () => prepare({ messages: plain(2) })));
+    const outcomes = await Promise.all(
+      prepared.map(async ({ id }) => {
+        const verbs = Array.from({ length: 10 }, (_, turn) => (turn % 2 === 0 ? 'commit' : 'rollback'));
+        const answers = await Promise.all(verbs.map(async (verb) => ({ verb, ...(await decide(id, verb)) })));
+        return new Set(answers.map(({ verb, status }) => (status === 200 ? verb : `not ${verb}`)));
+      }),
+    );
+    for (const [index, said] of outcomes.entries()) {
+      const isCommitted = said.has('commit');
+      expect([...said].toSorted()).toEqual(
+        isCommitted ? ['commit', 'not rollback'] : ['not commit', 'rollback'],
+      );
+      const { messages } = prepared[index] ?? { messages: [] };
+      if (isCommitted)
+        for (const { id } of messages) await client.message(id, areDeliveries('DONE', 'plain'));
+      expect(messages.map(({ id }) => receiver.callsOf(id).length)).toEqual(isCommitted ? [1, 1] : [0, 0]);
+    }
+  }, 60_000);
+
+  it('delivers a committed message before a backlog of normal ones', async () => {
+    const backlog = 200;
+    receiver.script('/slow', ['never']);
+    const publish = (index: number) =>
+      client.publish({ topic: 'events', tag: 'slow', body: { index } }, at(cities.berlin));
+    await Promise.all(Array.from({ length: backlog }, (_, index) => publish(index)));
+    // The one slot is taken by a call that is never answered; the rest waits.
+    await receiver.waitFor((calls) => calls.some(({ path }) => path === '/slow'), 15_000);
+    const prepared = await prepare({ messages: [{ topic: 'events', tag: 'slow', body: 'first' }] });
+    const [first] = prepared.messages;
+    await decide(prepared.id, 'commit');
+    await client.message(first?.id ?? '', areDeliveries('DONE', 'slow'), 30_000);
+    const slow = receiver.calls.filter(({ path }) => path === '/slow');
+    expect(slow.findIndex(({ headers }) => headers['webhook-id'] === first?.id)).toBeLessThanOrEqual(2);
+  }, 60_000);
 });
