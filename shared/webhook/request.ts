@@ -64,11 +64,16 @@ export function timedOut(timeoutMs: number): WebhookAnswer {
   return { error: `No complete answer within ${timeoutMs} ms` };
 }
 
-/** The text kept of an answer, if any: one line of valid UTF-8 without control characters, on which logs and databases choke. */
+/**
+ * The text kept of an answer, if any: one line of valid UTF-8 without control characters, on which logs and databases
+ * choke. It ends with `…` when there was more, so that nobody takes a start for the whole.
+ * @param bytes more than `excerptBytes` when the body is longer
+ */
 export function excerptOf({ excerpt }: WebhookRequest, status: number, bytes: Uint8Array): string {
   if (excerpt !== 'always' && status >= 200 && status < 300) return '';
   const text = new TextDecoder().decode(bytes.subarray(0, excerptBytes));
-  return text.replaceAll(/[\p{Cc}\s\ufeff]+/gu, ' ').trim();
+  const line = text.replaceAll(/[\p{Cc}\s\ufeff]+/gu, ' ').trim();
+  return bytes.byteLength > excerptBytes ? `${line}…` : line;
 }
 
 async function send(
@@ -95,14 +100,14 @@ async function send(
   }
 }
 
-/** The first `excerptBytes` of the body, having read it to its end or to `maxAnswerBytes`. */
+/** The first `excerptBytes` of the body, and one more if there is, having read it to its end or to `maxAnswerBytes`. */
 async function readStart(response: Response): Promise<Uint8Array> {
-  const start = new Uint8Array(excerptBytes);
+  const start = new Uint8Array(excerptBytes + 1);
   let total = 0;
   if (!response.body) return start.subarray(0, 0);
   const reader = (response.body as ReadableStream<Uint8Array>).getReader();
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    if (total < excerptBytes) start.set(part.value.subarray(0, excerptBytes - total), total);
+    if (total < start.length) start.set(part.value.subarray(0, start.length - total), total);
     total += part.value.byteLength;
     if (total > maxAnswerBytes) {
       void reader.cancel().catch(() => undefined); // dropped on purpose: the status is all that is wanted

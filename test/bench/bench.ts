@@ -11,6 +11,8 @@ import {
   startSetwayOnWorkerd,
   type BenchParts,
 } from './publish-bench.ts';
+import { benchOrdered } from './ordered-bench.ts';
+import { benchRelease } from './release-bench.ts';
 import { figuresOf, renderTable } from './result.ts';
 import { createWorld, startBenchStack, type Report, type World } from './world.ts';
 import { stopSignal } from '../stack/stop-signal.ts';
@@ -63,11 +65,14 @@ async function benchDeliveries(
   const bare = await benchBareDelivery(parts);
   const node = await startSetwayOnNode(parts, onNode);
   const delivered = await benchDelivery(parts, { name: 'Node', server: node, world: onNode }, bare);
+  const unordered = delivered.find(({ name }) => name.endsWith('× 256'));
+  const ordered = await benchOrdered(parts, { name: 'Node', server: node, world: onNode }, unordered);
+  const released = await benchRelease(parts, { name: 'Node', server: node, world: onNode });
   await node.stop();
   const workerd = await startSetwayOnWorkerd(parts, onWorkerd);
   const carried = await benchDelivery(parts, { name: 'workerd', server: workerd, world: onWorkerd }, bare);
   await workerd.stop();
-  return [...bare.values(), ...delivered, ...carried];
+  return [...bare.values(), ...delivered, ...ordered, released, ...carried];
 }
 
 function print(text: string): void {

@@ -18,9 +18,8 @@ const messagesPerSecond: Readonly<Record<number, number>> = { 1: 1_000, 32: 6_00
 /** Beyond this the drain is given up and reported as a fault. */
 const drainDeadlineMs = 180_000;
 
-interface Drain {
+export interface Drain {
   readonly name: string;
-  readonly concurrency: number;
   readonly messages: number;
   readonly receiver: Child;
 }
@@ -34,7 +33,10 @@ export async function benchDelivery(
   const measured: Measurement[] = [];
   for (const concurrency of concurrencies) {
     const drain = drainOf(parts, `${setway.name}, delivery × ${concurrency}`, concurrency);
-    const delivered = await drainThroughSetway(parts, setway, drain);
+    const delivered = await drainThroughSetway(parts, setway, {
+      ...drain,
+      topic: deliveryTopic(concurrency),
+    });
     const base = bare.get(concurrency);
     const target = concurrency === 32 && setway.name === 'Node' ? 0.6 : undefined;
     measured.push(base ? compare(delivered, base, target) : delivered);
@@ -48,22 +50,21 @@ export async function benchBareDelivery(
   const measured = new Map<number, Measurement>();
   for (const concurrency of concurrencies) {
     const drain = drainOf(parts, `bare consumer × ${concurrency}`, concurrency);
-    measured.set(concurrency, await drainThroughBare(parts, drain));
+    measured.set(concurrency, await drainThroughBare(parts, { ...drain, concurrency }));
   }
   return measured;
 }
 
 function drainOf(parts: BenchParts & { readonly receiver: Child }, name: string, concurrency: number): Drain {
   const messages = Math.round(parts.seconds * (messagesPerSecond[concurrency] ?? 0));
-  return { name, concurrency, messages, receiver: parts.receiver };
+  return { name, messages, receiver: parts.receiver };
 }
 
 async function drainThroughSetway(
   parts: BenchParts,
   { server, world }: { readonly server: Child; readonly world: World },
-  drain: Drain,
+  { topic, ...drain }: Drain & { readonly topic: string },
 ): Promise<Measurement> {
-  const topic = deliveryTopic(drain.concurrency);
   const request = { ...setwayRequest(world, topic, 'confirm'), url: server.url };
   await prime(request);
   const filling = await generateLoad({
@@ -78,11 +79,14 @@ async function drainThroughSetway(
   return measured;
 }
 
-async function drainThroughBare(parts: BenchParts, drain: Drain): Promise<Measurement> {
+async function drainThroughBare(
+  parts: BenchParts,
+  { concurrency, ...drain }: Drain & { readonly concurrency: number },
+): Promise<Measurement> {
   const { stack } = parts;
-  const { vhost, queue, env } = await createBareQueue(stack, `consumer-${drain.concurrency}`);
+  const { vhost, queue, env } = await createBareQueue(stack, `consumer-${concurrency}`);
   await fill(env, drain.messages);
-  const target = { BENCH_TARGET: drain.receiver.url, BENCH_CONCURRENCY: String(drain.concurrency) };
+  const target = { BENCH_TARGET: drain.receiver.url, BENCH_CONCURRENCY: String(concurrency) };
   const consumer = await startScript('bare-consumer.ts', { ...env, ...target });
   const measured = await measureDrain(parts, consumer, drain, () => consumer.ask({ begin: true }));
   await consumer.stop();
@@ -97,7 +101,7 @@ async function fill(env: Readonly<Record<string, string>>, messages: number): Pr
   await child.stop();
 }
 
-async function measureDrain(
+export async function measureDrain(
   { report }: BenchParts,
   server: Child,
   { name, messages, receiver }: Drain,

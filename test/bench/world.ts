@@ -38,7 +38,19 @@ export interface World {
   wake(topic: string): Promise<void>;
   /** Empties the queue of a topic's subscription. */
   purge(topic: string): Promise<void>;
+  /** The database of the SET that takes every message. */
+  readonly databaseUrl: string;
 }
+
+/** Topic and subscription of the ordered deliveries through so many lanes. */
+export function orderedTopic(lanes: number): string {
+  return `ordered-${lanes}`;
+}
+
+/** Open-ended order of one key, and of many side by side. */
+export const laneCounts = [1, 1_000] as const;
+/** Webhook calls under way at once: lanes share them. */
+const orderedConcurrency = 256;
 
 /** Topic and subscription of the deliveries at one concurrency. */
 export function deliveryTopic(concurrency: number): string {
@@ -53,6 +65,7 @@ export async function createWorld(
   const topics = [
     { name: publishTopic, concurrency: 32 },
     ...target.concurrencies.map((concurrency) => ({ name: deliveryTopic(concurrency), concurrency })),
+    ...laneCounts.map((lanes) => ({ name: orderedTopic(lanes), concurrency: orderedConcurrency })),
   ];
   const subscriptions = topics.map(({ name, concurrency }) => ({
     name,
@@ -63,7 +76,7 @@ export async function createWorld(
     secrets: [createWebhookSecret()],
     status: 'paused' as const,
   }));
-  const { seed, apiKey, settings } = await deploy(
+  const { seed, apiKey, settings, databaseUrls } = await deploy(
     stack.addresses,
     prefix,
     () => undefined,
@@ -81,6 +94,7 @@ export async function createWorld(
           status: each.topic === topic ? ('active' as const) : each.status,
         })),
       }),
+    databaseUrl: databaseUrls[nearestSet] ?? '',
     purge: (topic) => purgeQueue(stack, `${prefix}_${nearestSet}`, `setway.sub.${topic}`),
   };
 }
