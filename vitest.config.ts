@@ -11,7 +11,9 @@ export default defineConfig({
     // RabbitMQ takes up to 10 s to come back after a kill.
     testTimeout: 30_000,
     hookTimeout: 90_000,
-    // Two files at a time: the servers need a core as well.
-    maxWorkers: 2,
+    // Servers of several tests share the machine: a second try tells a starved moment from a fault, and is reported.
+    retry: 1,
+    // One file at a time: the servers need the other cores.
+    maxWorkers: 1,
   },
 });

@@ -23,7 +23,7 @@ import type { Store } from '../store/store.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { createDecider } from '../transaction/decide.ts';
-import { queueOf } from '../topology/names.ts';
+import { priorities, queueOf } from '../topology/names.ts';
 import { createConsumptions } from './consumptions.ts';
 import { createDueHandlers } from './due-handlers.ts';
 import { createDueWork, type Budget } from './due-work.ts';
@@ -220,8 +220,11 @@ async function backlogOf(
   broker: Broker,
   subscriptions: readonly Subscription[],
 ): Promise<Readonly<Record<string, number>>> {
-  const depths = await broker.depths(subscriptions.map(({ name }) => queueOf(name)));
-  return Object.fromEntries(subscriptions.map(({ name }) => [name, depths.get(queueOf(name)) ?? 0]));
+  const queuesOf = (name: string): readonly string[] => priorities.map((priority) => queueOf(name, priority));
+  const depths = await broker.depths(subscriptions.flatMap(({ name }) => queuesOf(name)));
+  const depthOf = (name: string): number =>
+    queuesOf(name).reduce((sum, queue) => sum + (depths.get(queue) ?? 0), 0);
+  return Object.fromEntries(subscriptions.map(({ name }) => [name, depthOf(name)]));
 }
 
 async function statusOf(
