@@ -20,8 +20,6 @@ export interface HostPool {
 export function createHostPool(world: World, courier: Courier): HostPool {
   const hosts = new Map<string, Promise<SetHost>>();
   const links = new Map<string, SetLink>();
-  /** Hosts opened for visitors: those who come meanwhile share them, the last one closes the door. */
-  const visits = new Map<string, { readonly host: Promise<SetHost>; visitors: number }>();
   const kept = world.settings.SETWAY_HOSTED_SETS;
   const isKept = (set: string): boolean => kept.includes('*') || kept.includes(set);
 
@@ -63,20 +61,11 @@ export function createHostPool(world: World, courier: Courier): HostPool {
     },
     async visit(set, work) {
       if (isKept(set)) return work(await keep(set));
-      const visited = visits.get(set) ?? { host: openHost(world, set, courier), visitors: 0 };
-      visits.set(set, visited);
-      visited.visitors++;
+      const host = await openHost(world, set, courier);
       try {
-        return await work(await visited.host);
+        return await work(host);
       } finally {
-        visited.visitors--;
-        if (visited.visitors === 0) {
-          visits.delete(set);
-          await visited.host.then(
-            (host) => host.stop(),
-            () => undefined,
-          );
-        }
+        await host.stop();
       }
     },
     async stop() {
