@@ -26,7 +26,7 @@ export interface RunningPlatform {
 export interface Platform {
   readonly name: 'workerd' | 'Node';
   start(
-    deployment: Pick<Deployment, 'settings'>,
+    deployment: Pick<Deployment, 'settings' | 'apiKey'>,
     extraSettings?: Readonly<Record<string, string>>,
   ): Promise<RunningPlatform>;
   /** The headers by which the platform's own geolocation says where a request comes from. */
@@ -38,7 +38,6 @@ const testSettings = {
   SETWAY_CATALOG_MAX_AGE_MS: '200',
   SETWAY_HEARTBEAT_SECONDS: '1',
   SETWAY_CRON: 'off',
-  SETWAY_OPEN_METRICS: 'yes',
   SETWAY_STOP_GRACE_SECONDS: '5',
 } as const;
 
@@ -49,10 +48,10 @@ const wakeMs = 10_000;
  * The objects of all SETs are opened at once by a question to each, so that a test's first messages are not judged by
  * how long a busy machine takes to compile and to connect four of them.
  */
-async function wakeHosts(url: string): Promise<void> {
+async function wakeHosts(url: string, apiKey: string): Promise<void> {
   const endMs = performance.now() + wakeMs;
   const isAwake = async (): Promise<boolean> => {
-    const answer = await fetch(`${url}/metrics`);
+    const answer = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${apiKey}` } });
     // A SET that does not answer in time is named in a comment.
     return !/^# SET /m.test(await answer.text());
   };
@@ -61,10 +60,10 @@ async function wakeHosts(url: string): Promise<void> {
 
 const workerd: Platform = {
   name: 'workerd',
-  async start({ settings }, extraSettings = {}) {
+  async start({ settings, apiKey }, extraSettings = {}) {
     const all = { ...settings, ...bridgeSettings(useStack()), ...testSettings, ...extraSettings };
     const worker = await startWorker({ port: 0, settings: all });
-    await wakeHosts(worker.url);
+    await wakeHosts(worker.url, apiKey);
     return {
       ...worker,
       async runCron(cron) {
