@@ -4,57 +4,9 @@
  */
 import { z } from 'zod';
 import { Problem } from '../problem.ts';
-
-/** Names that become exchange and queue names: ASCII, at most 100 bytes, never RabbitMQ's own `amq.`. */
-const name = z
-  .string()
-  .regex(
-    /^[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?$/,
-    'must be 1–100 of a–z, 0–9, ".", "_", "-", and begin and end with a letter or digit',
-  )
-  .refine((text) => !text.startsWith('amq.'), 'must not begin with "amq.", which RabbitMQ keeps for itself');
-
-const owner = z
-  .string()
-  .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1–64 of A–Z, a–z, 0–9, "_", "-"')
-  .default('default');
-
-/** Standard Webhooks secrets, the newest first. */
-const secrets = z
-  .array(z.string().regex(/^whsec_[A-Za-z0-9+/=]{32,}$/, 'must be whsec_ and base64 of at least 24 bytes'))
-  .min(1)
-  .max(5);
-
-const topic = z.strictObject({
-  name,
-  owner,
-  type: z.enum(['fanout', 'direct', 'topic']).default('topic'),
-  scope: z.enum(['anywhere', 'center']).default('anywhere'),
-  rules: z
-    .array(z.enum(['explicit', 'pin', 'key', 'nearest', 'center']))
-    .default(['explicit', 'pin', 'key', 'nearest', 'center']),
-  /** Sign the questions to producers of transactions (check-back); without them no check URL is taken. */
-  secrets: secrets.optional(),
-});
-
-/** 5 s, 30 s, 2 min, 10 min, 30 min, 2 h, 6 h: about nine hours in all. */
-const defaultRetryDelaysMs = [5_000, 30_000, 120_000, 600_000, 1_800_000, 7_200_000, 21_600_000];
-
-const subscription = z.strictObject({
-  name,
-  owner,
-  topic: name,
-  endpoint: z.union([z.strictObject({ url: z.url() }), z.strictObject({ function: name })]),
-  bindings: z.array(z.string().min(1).max(255)).min(1).max(100).default(['#']),
-  format: z.enum(['raw', 'cloudevents-binary', 'cloudevents-structured']).default('raw'),
-  concurrency: z.int().min(1).max(1000).default(32),
-  timeoutMs: z.int().min(100).max(300_000).default(15_000),
-  retryDelaysMs: z.array(z.int().min(0).max(2_592_000_000)).max(50).default(defaultRetryDelaysMs),
-  secrets,
-  /** Items of a sequence: one call after the other (the default), or all in one call. */
-  ordered: z.enum(['one-by-one', 'together']).optional(),
-  status: z.enum(['active', 'paused']).default('active'),
-});
+import { name, owner } from './name-schemas.ts';
+import { subscription } from './subscription-schema.ts';
+import { topic } from './topic-schema.ts';
 
 const set = z.strictObject({
   id: name,

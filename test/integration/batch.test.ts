@@ -1,19 +1,11 @@
 /** A batch: one message, one commit, one webhook call with all items, or nothing of it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { webhookHandler } from '../../shared/consumer/consumer.ts';
-import {
-  areDeliveries,
-  createClient,
-  type Client,
-  type ProblemBody,
-  type Published,
-} from '../stack/client.ts';
-import { useStack } from '../stack/current-stack.ts';
-import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
-import { addListeners, secretOf } from '../stack/listeners.ts';
-import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { areDeliveries, type ProblemBody, type Published } from '../stack/client.ts';
+import { secretOf } from '../stack/listeners.ts';
+import { platforms } from '../stack/platform.ts';
+import { openScene, type Scene } from '../stack/scene.ts';
 import { countRows } from '../stack/query.ts';
-import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
 
 interface Batch extends Published {
   readonly session: string;
@@ -28,30 +20,20 @@ const items = [
 ];
 
 describe.each(platforms)('a batch on $name', (platform) => {
-  let receiver: WebhookReceiver;
-  let deployment: Deployment;
-  let server: RunningPlatform;
-  let client: Client;
+  let scene: Scene;
 
   beforeAll(async () => {
-    receiver = await startWebhookReceiver();
-    const change = (seed: Deployment['seed']) => addListeners(seed, receiver.url, { plain: {} });
-    deployment = await deploy(useStack(), freshPrefix('batch'), () => undefined, change);
-    server = await platform.start(deployment);
-    client = createClient(server.url, deployment);
+    scene = await openScene(platform, 'batch', { listeners: { plain: {} } });
   });
-  afterAll(async () => {
-    await server.stop();
-    await receiver.stop();
-  });
+  afterAll(() => scene.stop());
 
   const send = <T = Batch>(more: object, headers = {}) =>
-    client.post<T>(
+    scene.client.post<T>(
       '/v1/batches',
       JSON.stringify({ topic: 'events', tag: 'plain', messages: items, ...more }),
       { ...json, ...headers },
     );
-  const stored = () => countRows(Object.values(deployment.databaseUrls), 'message');
+  const stored = () => countRows(Object.values(scene.deployment.databaseUrls), 'message');
 
   it('is one message and one call, whose items a handler gets one by one', async () => {
     const before = await stored();
@@ -59,18 +41,18 @@ describe.each(platforms)('a batch on $name', (platform) => {
     expect(status).toBe(202);
     expect(body).toMatchObject({ session: 'import-17', size: 3, state: 'stored', duplicate: false });
     expect(headers.get('location')).toBe(`/v1/messages/${body.id}`);
-    expect(await client.message(body.id, areDeliveries('DONE', 'plain'))).toMatchObject({
+    expect(await scene.client.message(body.id, areDeliveries('DONE', 'plain'))).toMatchObject({
       session: 'import-17',
       batchSize: 3,
       contentType: 'application/vnd.setway.batch+json',
     });
     expect(await stored()).toBe(before + 1);
-    const [call, ...more] = receiver.callsOf(body.id);
+    const [call, ...more] = scene.receiver.callsOf(body.id);
     expect(more).toEqual([]);
     expect(call?.headers).toMatchObject({ 'setway-session': 'import-17', 'setway-size': '3' });
     const seen: unknown[] = [];
     const handle = webhookHandler(
-      { secrets: [secretOf(deployment.seed, 'plain')], subscription: 'plain', guard: 'handler' },
+      { secrets: [secretOf(scene.deployment.seed, 'plain')], subscription: 'plain', guard: 'handler' },
       async (message) => {
         seen.push(message.batch);
         for (const item of message.items())
@@ -108,17 +90,17 @@ describe.each(platforms)('a batch on $name', (platform) => {
   it('waits for its time as one', async () => {
     const { body } = await send({ deliverAfter: 2 });
     expect(body.state).toBe('scheduled');
-    const { deliverAt } = await client.message(body.id, ({ state }) => state === 'SCHEDULED');
-    const call = await receiver.waitFor(() => receiver.callsOf(body.id)[0], 20_000);
+    const { deliverAt } = await scene.client.message(body.id, ({ state }) => state === 'SCHEDULED');
+    const call = await scene.receiver.waitFor(() => scene.receiver.callsOf(body.id)[0], 20_000);
     expect(call.atMs).toBeGreaterThanOrEqual(new Date(deliverAt ?? '').getTime());
     expect(call.headers['setway-size']).toBe('3');
   });
 
   it('comes again whole when the webhook failed', async () => {
-    receiver.script('/plain', [{ status: 503 }]);
+    scene.receiver.script('/plain', [{ status: 503 }]);
     const { body } = await send({});
-    await client.message(body.id, areDeliveries('DONE', 'plain'));
-    const [first, second, ...more] = receiver.callsOf(body.id);
+    await scene.client.message(body.id, areDeliveries('DONE', 'plain'));
+    const [first, second, ...more] = scene.receiver.callsOf(body.id);
     expect(more).toEqual([]);
     expect(second?.body.equals(first?.body ?? Buffer.alloc(0))).toBe(true);
   });
@@ -144,7 +126,7 @@ describe.each(platforms)('a batch on $name', (platform) => {
     }));
     const { status, body } = await send({ messages });
     expect([status, body.size]).toEqual([202, 1000]);
-    const call = await receiver.waitFor(() => receiver.callsOf(body.id)[0], 20_000);
+    const call = await scene.receiver.waitFor(() => scene.receiver.callsOf(body.id)[0], 20_000);
     expect((JSON.parse(call.body.toString()) as unknown[]).length).toBe(1000);
   });
 });

@@ -1,12 +1,9 @@
 /** Many messages in one request: one commit per SET, a result each, and a retry that repeats nothing. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { areDeliveries, at, cities, createClient, type Client, type Published } from '../stack/client.ts';
-import { useStack } from '../stack/current-stack.ts';
-import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
-import { addListeners } from '../stack/listeners.ts';
-import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { areDeliveries, at, cities, type Published } from '../stack/client.ts';
+import { platforms } from '../stack/platform.ts';
+import { openScene, type Scene } from '../stack/scene.ts';
 import { countRows, query } from '../stack/query.ts';
-import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
 
 interface BulkAnswer {
   readonly results: readonly (Published & { readonly status: number })[];
@@ -15,22 +12,12 @@ interface BulkAnswer {
 const sets = ['hangzhou', 'frankfurt', 'virginia'] as const;
 
 describe.each(platforms)('bulk on $name', (platform) => {
-  let receiver: WebhookReceiver;
-  let deployment: Deployment;
-  let server: RunningPlatform;
-  let client: Client;
+  let scene: Scene;
 
   beforeAll(async () => {
-    receiver = await startWebhookReceiver();
-    const change = (seed: Deployment['seed']) => addListeners(seed, receiver.url, { plain: {} });
-    deployment = await deploy(useStack(), freshPrefix('bulk'), () => undefined, change);
-    server = await platform.start(deployment);
-    client = createClient(server.url, deployment);
+    scene = await openScene(platform, 'bulk', { listeners: { plain: {} } });
   });
-  afterAll(async () => {
-    await server.stop();
-    await receiver.stop();
-  });
+  afterAll(() => scene.stop());
 
   const messageTo = (set: string, n: number) => ({
     topic: 'events',
@@ -39,8 +26,11 @@ describe.each(platforms)('bulk on $name', (platform) => {
     body: { n },
   });
   const send = (body: string, headers: Record<string, string> = {}) =>
-    client.post<BulkAnswer>('/v1/messages/bulk', body, { 'content-type': 'application/json', ...headers });
-  const stored = () => countRows(Object.values(deployment.databaseUrls), 'message');
+    scene.client.post<BulkAnswer>('/v1/messages/bulk', body, {
+      'content-type': 'application/json',
+      ...headers,
+    });
+  const stored = () => countRows(Object.values(scene.deployment.databaseUrls), 'message');
 
   it('stores what one SET takes in one commit, and delivers every message', async () => {
     const messages = Array.from({ length: 90 }, (_, n) => messageTo(sets[n % 3] ?? '', n));
@@ -51,14 +41,14 @@ describe.each(platforms)('bulk on $name', (platform) => {
     );
     for (const set of sets) {
       const rows = await query(
-        deployment.databaseUrls[set] ?? '',
+        scene.deployment.databaseUrls[set] ?? '',
         'SELECT count(*)::int AS messages, count(DISTINCT stored_at)::int AS commits FROM message',
       );
       expect(rows).toEqual([{ messages: 30, commits: 1 }]);
     }
     for (const [n, { id }] of body.results.entries()) {
-      await client.message(id, areDeliveries('DONE', 'plain'));
-      const calls = receiver.callsOf(id);
+      await scene.client.message(id, areDeliveries('DONE', 'plain'));
+      const calls = scene.receiver.callsOf(id);
       expect(calls.map((call) => call.body.toString())).toEqual([`{"n":${n}}`]);
     }
   });
@@ -82,7 +72,7 @@ describe.each(platforms)('bulk on $name', (platform) => {
     const { body } = await send(JSON.stringify([fast, messageTo('frankfurt', 8)]));
     expect(body.results.map(({ state }) => state)).toEqual(['sent', 'stored']);
     const [first] = body.results;
-    await receiver.waitFor(() => receiver.callsOf(first?.id ?? '')[0], 15_000);
+    await scene.receiver.waitFor(() => scene.receiver.callsOf(first?.id ?? '')[0], 15_000);
   });
 
   it('answers a repeated request with the first answer, also when it was never read', async () => {

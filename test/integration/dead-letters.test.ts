@@ -1,14 +1,10 @@
 /** Dead letters are listed and tried again: by ids, by filter, all; at a bounded rate, through crashes, twice at once. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { mintApiKey } from '../../shared/catalog/api-key.ts';
-import { at, areDeliveries, cities, createClient, type Client } from '../stack/client.ts';
-import { useStack } from '../stack/current-stack.ts';
-import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
-import { addListeners } from '../stack/listeners.ts';
-import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { at, areDeliveries, cities } from '../stack/client.ts';
+import { platforms } from '../stack/platform.ts';
+import { openScene, type Scene } from '../stack/scene.ts';
 import { query } from '../stack/query.ts';
 import { until } from '../stack/until.ts';
-import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
 
 interface Letters {
   readonly deadLetters: readonly {
@@ -32,65 +28,43 @@ interface Redrive {
 const json = { 'content-type': 'application/json' };
 
 describe.each(platforms)('dead letters on $name', (platform) => {
-  let receiver: WebhookReceiver;
-  let deployment: Deployment;
-  let server: RunningPlatform;
-  let client: Client;
-  let operator: Client;
-  let stranger: Client;
+  let scene: Scene;
 
   beforeAll(async () => {
-    receiver = await startWebhookReceiver();
-    const manage = mintApiKey({ owner: 'demo', scopes: ['publish', 'read', 'manage'], maySetPlace: true });
-    const rival = mintApiKey({ owner: 'rival', scopes: ['publish', 'read', 'manage'] });
-    deployment = await deploy(
-      useStack(),
-      freshPrefix('dead'),
-      () => undefined,
-      (seed) => {
-        const more = addListeners(seed, receiver.url, {
-          broken: { retryDelaysMs: [] },
-          refusing: { retryDelaysMs: [] },
-          stubborn: { retryDelaysMs: [] },
-          crowd: { retryDelaysMs: [] },
-        });
-        const keys = [manage, rival].map(({ key }) => ({ ...key, scopes: [...key.scopes] }));
-        return { ...more, keys: [...(more.keys ?? []), ...keys] };
+    scene = await openScene(platform, 'dead', {
+      listeners: {
+        broken: { retryDelaysMs: [] },
+        refusing: { retryDelaysMs: [] },
+        stubborn: { retryDelaysMs: [] },
+        crowd: { retryDelaysMs: [] },
       },
-    );
-    server = await platform.start(deployment);
-    client = createClient(server.url, deployment);
-    operator = createClient(server.url, { apiKey: manage.text });
-    stranger = createClient(server.url, { apiKey: rival.text });
+    });
   });
-  afterAll(async () => {
-    await server.stop();
-    await receiver.stop();
-  });
+  afterAll(() => scene.stop());
 
   /** Messages that died at a listener, oldest death first. */
   const dead = async (tag: string, answers: readonly { status: number; body?: string }[]) => {
     const places = [cities.berlin, cities.shanghai] as const;
     const ids: string[] = [];
     for (const [index, answer] of answers.entries()) {
-      receiver.script(`/${tag}`, [answer]);
+      scene.receiver.script(`/${tag}`, [answer]);
       const place = at(places[index % 2] ?? cities.berlin);
-      const { body } = await client.publish({ topic: 'events', tag, body: index }, place);
-      await client.message(body.id, areDeliveries('DEAD', tag));
+      const { body } = await scene.client.publish({ topic: 'events', tag, body: index }, place);
+      await scene.client.message(body.id, areDeliveries('DEAD', tag));
       ids.push(body.id);
     }
     return ids;
   };
-  const list = async (parameters: string, as = client): Promise<Letters> => {
+  const list = async (parameters: string, as = scene.client): Promise<Letters> => {
     const { status, body } = await as.get<Letters>(`/v1/dead-letters?${parameters}`);
     expect({ status, body }).toMatchObject({ status: 200 });
     return body;
   };
-  const redrive = async (request: object, headers = {}, as = operator) =>
+  const redrive = async (request: object, headers = {}, as = scene.operator) =>
     as.post<Redrive>('/v1/dead-letters/redrive', JSON.stringify(request), { ...json, ...headers });
   const done = (id: string): Promise<Redrive> =>
     until(15_000, async () => {
-      const { body } = await client.get<Redrive>(`/v1/redrives/${id}`);
+      const { body } = await scene.client.get<Redrive>(`/v1/redrives/${id}`);
       return body.state === 'done' && body;
     });
 
@@ -114,7 +88,7 @@ describe.each(platforms)('dead letters on $name', (platform) => {
     expect((await list('error=TWO')).deadLetters.map(({ id }) => id)).toEqual([ids[1]]);
     expect((await list('topic=orders')).deadLetters).toEqual([]);
     expect((await list('to=2020-01-01T00:00:00Z')).deadLetters).toEqual([]);
-    expect((await list('subscription=broken', stranger)).deadLetters).toEqual([]);
+    expect((await list('subscription=broken', scene.stranger)).deadLetters).toEqual([]);
   });
 
   it('named ones are tried again with a fresh schedule, the others are left', async () => {
@@ -122,7 +96,7 @@ describe.each(platforms)('dead letters on $name', (platform) => {
     const { status, headers, body } = await redrive({ ids: [first] });
     expect({ status, body }).toMatchObject({ status: 202, body: { incomplete: [] } });
     expect(headers.get('location')).toBe(`/v1/redrives/${body.id}`);
-    const message = await client.message(first, areDeliveries('DONE', 'refusing'));
+    const message = await scene.client.message(first, areDeliveries('DONE', 'refusing'));
     expect(message.deliveries[0]?.attempts.map(({ attempt, outcome }) => [attempt, outcome])).toEqual([
       [1, 'DEAD'],
       [1, 'DONE'],
@@ -138,12 +112,12 @@ describe.each(platforms)('dead letters on $name', (platform) => {
 
   it('what dies again during a redrive stays dead: it had its chance', async () => {
     const [id = ''] = await dead('stubborn', [{ status: 400 }]);
-    receiver.script('/stubborn', [{ status: 400 }]);
+    scene.receiver.script('/stubborn', [{ status: 400 }]);
     const { body } = await redrive({ filter: { subscription: 'stubborn' } });
-    await until(15_000, () => receiver.callsOf(id).length === 2);
+    await until(15_000, () => scene.receiver.callsOf(id).length === 2);
     expect(await done(body.id)).toMatchObject({ handled: 1 });
-    await client.message(id, areDeliveries('DEAD', 'stubborn'));
-    expect(receiver.callsOf(id)).toHaveLength(2);
+    await scene.client.message(id, areDeliveries('DEAD', 'stubborn'));
+    expect(scene.receiver.callsOf(id)).toHaveLength(2);
   });
 
   it('a repeated request goes on with the same redrive, two different ones share what there is', async () => {
@@ -160,22 +134,22 @@ describe.each(platforms)('dead letters on $name', (platform) => {
     expect(begun[1]?.body.id).toBe(begun[0]?.body.id);
     const ends = await Promise.all(begun.slice(1).map(({ body }) => done(body.id)));
     expect(ends.reduce((sum, { handled }) => sum + handled, 0)).toBe(ids.length);
-    await Promise.all(ids.map((id) => client.message(id, areDeliveries('DONE', 'crowd'))));
-    expect(ids.map((id) => receiver.callsOf(id).length)).toEqual(ids.map(() => 2));
+    await Promise.all(ids.map((id) => scene.client.message(id, areDeliveries('DONE', 'crowd'))));
+    expect(ids.map((id) => scene.receiver.callsOf(id).length)).toEqual(ids.map(() => 2));
     const other = await redrive({ all: true }, key);
     expect(other.status).toBe(422);
   });
 
   it('somebody else sees no redrive, and begins none of what is not theirs', async () => {
     const [id = ''] = await dead('refusing', [{ status: 400 }]);
-    const { body } = await redrive({ ids: [id] }, {}, stranger);
+    const { body } = await redrive({ ids: [id] }, {}, scene.stranger);
     const own = await until(10_000, async () => {
-      const answer = await stranger.get<Redrive>(`/v1/redrives/${body.id}`);
+      const answer = await scene.stranger.get<Redrive>(`/v1/redrives/${body.id}`);
       return answer.body.state === 'done' && answer.body;
     });
     expect(own.handled).toBe(0);
-    expect((await client.get(`/v1/redrives/${body.id}`)).status).toBe(404);
-    expect(receiver.callsOf(id)).toHaveLength(1);
+    expect((await scene.client.get(`/v1/redrives/${body.id}`)).status).toBe(404);
+    expect(scene.receiver.callsOf(id)).toHaveLength(1);
   });
 
   it.each([
@@ -193,10 +167,10 @@ describe.each(platforms)('dead letters on $name', (platform) => {
   });
 
   it('needs the scope manage, and a redrive that exists', async () => {
-    expect((await redrive({ all: true }, {}, client)).status).toBe(403);
-    expect((await client.get('/v1/redrives/rdr_01h455vb4pex5vsknk084sn02q')).status).toBe(404);
-    expect((await client.get('/v1/redrives/nothing')).status).toBe(404);
-    expect((await client.get('/v1/dead-letters?cursor=xx')).status).toBe(422);
+    expect((await redrive({ all: true }, {}, scene.client)).status).toBe(403);
+    expect((await scene.client.get('/v1/redrives/rdr_01h455vb4pex5vsknk084sn02q')).status).toBe(404);
+    expect((await scene.client.get('/v1/redrives/nothing')).status).toBe(404);
+    expect((await scene.client.get('/v1/dead-letters?cursor=xx')).status).toBe(422);
   });
 
   it('a SET where the redrive was lost begins it when the request is repeated', async () => {
@@ -204,7 +178,7 @@ describe.each(platforms)('dead letters on $name', (platform) => {
     const key = { 'idempotency-key': 'lost' };
     const { body } = await redrive({ ids: [id] }, key);
     await done(body.id);
-    const database = deployment.databaseUrls['frankfurt'] ?? '';
+    const database = scene.deployment.databaseUrls['frankfurt'] ?? '';
     // As if this SET had been away at the first request.
     await query(database, 'DELETE FROM redrive');
     await query(
@@ -213,6 +187,6 @@ describe.each(platforms)('dead letters on $name', (platform) => {
     );
     const again = await redrive({ ids: [id] }, key);
     expect(again.body.id).toBe(body.id);
-    await until(15_000, () => receiver.callsOf(id).length === 3);
+    await until(15_000, () => scene.receiver.callsOf(id).length === 3);
   });
 });

@@ -1,16 +1,15 @@
 /** Delayed messages: at their time and never early, listed, cancelled, moved, expired, and released without any host. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { mintApiKey } from '../../shared/catalog/api-key.ts';
-import type { SeedInput } from '../../shared/catalog/seed.ts';
 import { releaseWithin } from '../../scheduled/release-delayed.ts';
 import { republish } from '../../scheduled/republish.ts';
 import { parseMessageId, toUuid } from '../../shared/identifier.ts';
-import { areDeliveries, createClient, type Client, type Published, type Reply } from '../stack/client.ts';
+import { areDeliveries, createClient, type Published, type Reply } from '../stack/client.ts';
 import { useStack } from '../stack/current-stack.ts';
 import { deploy, directSettings, freshPrefix, type Deployment } from '../stack/deployment.ts';
 import { openJobProcess, type JobProcess } from '../stack/job-process.ts';
 import { addListeners } from '../stack/listeners.ts';
-import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { platforms } from '../stack/platform.ts';
+import { openScene, type Scene } from '../stack/scene.ts';
 import { countRows, query } from '../stack/query.ts';
 import { countWaiting } from '../stack/queue.ts';
 import { startTcpProxy, type TcpProxy } from '../stack/tcp-proxy.ts';
@@ -33,38 +32,28 @@ const json = { 'content-type': 'application/json' };
 const inMs = (ms: number): string => new Date(Date.now() + ms).toISOString();
 
 describe.each(platforms)('delayed messages on $name', (platform) => {
-  let receiver: WebhookReceiver;
-  let deployment: Deployment;
-  let server: RunningPlatform;
-  let client: Client;
-  let rival: Client;
+  let scene: Scene;
 
   beforeAll(async () => {
-    receiver = await startWebhookReceiver();
-    const rivalKey = mintApiKey({ owner: 'rival', scopes: ['publish', 'read'] });
-    const change = (seed: SeedInput): SeedInput => ({
-      ...addListeners(seed, receiver.url, { plain: {}, late: { retryDelaysMs: [2_000] } }),
-      keys: [...(seed.keys ?? []), { ...rivalKey.key, scopes: [...rivalKey.key.scopes] }],
+    scene = await openScene(platform, 'delayed', {
+      listeners: { plain: {}, late: { retryDelaysMs: [2_000] } },
     });
-    deployment = await deploy(useStack(), freshPrefix('delayed'), () => undefined, change);
-    server = await platform.start(deployment);
-    client = createClient(server.url, deployment);
-    rival = createClient(server.url, { apiKey: rivalKey.text });
   });
-  afterAll(async () => {
-    await server.stop();
-    await receiver.stop();
-  });
+  afterAll(() => scene.stop());
 
   const publish = (more: object, headers = {}): Promise<Reply<Published>> =>
-    client.publish({ topic: 'events', tag: 'plain', route: { set: 'frankfurt' }, body: 1, ...more }, headers);
-  const cancel = (id: string, by = client) => by.send<Changed>(`/v1/messages/${id}`, { method: 'DELETE' });
-  const move = (id: string, times: object, by = client) =>
+    scene.client.publish(
+      { topic: 'events', tag: 'plain', route: { set: 'frankfurt' }, body: 1, ...more },
+      headers,
+    );
+  const cancel = (id: string, by = scene.client) =>
+    by.send<Changed>(`/v1/messages/${id}`, { method: 'DELETE' });
+  const move = (id: string, times: object, by = scene.client) =>
     by.send<Changed>(`/v1/messages/${id}`, { method: 'PATCH', headers: json, body: JSON.stringify(times) });
-  const arrived = (id: string) => receiver.waitFor(() => receiver.callsOf(id)[0], 20_000);
+  const arrived = (id: string) => scene.receiver.waitFor(() => scene.receiver.callsOf(id)[0], 20_000);
   const events = async (set: string, ...ids: readonly string[]): Promise<readonly unknown[]> => {
     const rows = await query(
-      deployment.databaseUrls[set] ?? '',
+      scene.deployment.databaseUrls[set] ?? '',
       'SELECT change FROM message_event WHERE message_id = ANY($1) ORDER BY at',
       [ids.map((id) => toUuid(parseMessageId(id)))],
     );
@@ -76,16 +65,19 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
       publish({ deliverAfter: 1 }),
       publish({ deliverAfter: '1s500ms' }),
       publish({ deliverAt: inMs(4_000) }),
-      client.post('/v1/topics/events/messages', 'x', { 'setway-tag': 'plain', 'setway-deliver-after': '1' }),
+      scene.client.post('/v1/topics/events/messages', 'x', {
+        'setway-tag': 'plain',
+        'setway-deliver-after': '1',
+      }),
     ]);
     expect(published.map(({ status, body }) => [status, body.state])).toEqual(
       published.map(() => [202, 'scheduled']),
     );
     for (const { body } of published) {
-      const { deliverAt } = await client.message(body.id, () => true);
+      const { deliverAt } = await scene.client.message(body.id, () => true);
       expect((await arrived(body.id)).atMs).toBeGreaterThanOrEqual(new Date(deliverAt ?? '').getTime());
-      await client.message(body.id, areDeliveries('DONE', 'plain'));
-      expect(receiver.callsOf(body.id)).toHaveLength(1);
+      await scene.client.message(body.id, areDeliveries('DONE', 'plain'));
+      expect(scene.receiver.callsOf(body.id)).toHaveLength(1);
     }
   });
 
@@ -109,15 +101,18 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
   it('are cancelled once and for all, by their owner only, unless they are sent already', async () => {
     const { body } = await publish({ deliverAfter: 4, route: { set: 'virginia' } });
     const after = await publish({ deliverAfter: 4.5, route: { set: 'virginia' } });
-    expect((await cancel(body.id, rival)).status).toBe(404);
+    expect((await cancel(body.id, scene.stranger)).status).toBe(404);
     expect((await cancel('msg_01h455vb4pex5vsknk084sn02q')).status).toBe(404);
     expect((await cancel('msg_1')).status).toBe(404);
     expect(await cancel(body.id)).toMatchObject({ status: 200, body: { id: body.id, state: 'CANCELLED' } });
     expect((await cancel(body.id)).status).toBe(200);
     expect(await move(body.id, { deliverAfter: 1 })).toMatchObject({ status: 409 });
     await arrived(after.body.id);
-    expect(receiver.callsOf(body.id)).toEqual([]);
-    expect(await client.message(body.id, () => true)).toMatchObject({ state: 'CANCELLED', deliveries: [] });
+    expect(scene.receiver.callsOf(body.id)).toEqual([]);
+    expect(await scene.client.message(body.id, () => true)).toMatchObject({
+      state: 'CANCELLED',
+      deliveries: [],
+    });
     expect(await cancel(after.body.id)).toMatchObject({ status: 409, body: { type: '/problems/conflict' } });
     expect(await events('virginia', body.id, after.body.id)).toEqual(['cancelled', 'released']);
   });
@@ -131,7 +126,7 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
     const moved = await move(later.body.id, { deliverAfter: 5 });
     expect(moved).toMatchObject({ status: 200, body: { state: 'SCHEDULED' } });
     expect((await move(earlier.body.id, { deliverAt: inMs(1_500) })).status).toBe(200);
-    expect((await move(later.body.id, { deliverAfter: 1 }, rival)).status).toBe(404);
+    expect((await move(later.body.id, { deliverAfter: 1 }, scene.stranger)).status).toBe(404);
     expect((await arrived(later.body.id)).atMs).toBeGreaterThanOrEqual(
       new Date(moved.body.deliverAt).getTime(),
     );
@@ -139,9 +134,9 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
     expect(await move(later.body.id, { deliverAfter: 1 })).toMatchObject({ status: 409 });
     expect(await events('hangzhou', later.body.id)).toEqual(['moved', 'released']);
     expect(await events('hangzhou', earlier.body.id)).toEqual(['moved', 'released']);
-    expect(await countRows([deployment.databaseUrls['hangzhou'] ?? ''], 'agenda', "kind = 'release'")).toBe(
-      0,
-    );
+    expect(
+      await countRows([scene.deployment.databaseUrls['hangzhou'] ?? ''], 'agenda', "kind = 'release'"),
+    ).toBe(0);
   });
 
   it('are not moved behind their expiry', async () => {
@@ -158,7 +153,7 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
     const ids = await Promise.all(Array.from({ length: 10 }, (_, n) => publishIn(n)));
     const pages: Page[] = [];
     for (let cursor: string | undefined = ''; cursor !== undefined;) {
-      const { body }: Reply<Page> = await client.get<Page>(
+      const { body }: Reply<Page> = await scene.client.get<Page>(
         `/v1/messages?state=scheduled&limit=4${cursor === '' ? '' : `&cursor=${cursor}`}`,
       );
       pages.push(body);
@@ -171,21 +166,21 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
     expect(listed.map(({ deliverAt }) => deliverAt)).toEqual(
       listed.map(({ deliverAt }) => deliverAt).toSorted(),
     );
-    expect((await rival.get<Page>('/v1/messages?state=scheduled')).body.messages).toEqual([]);
-    expect((await client.get('/v1/messages?state=scheduled&cursor=x')).status).toBe(422);
+    expect((await scene.stranger.get<Page>('/v1/messages?state=scheduled')).body.messages).toEqual([]);
+    expect((await scene.client.get('/v1/messages?state=scheduled&cursor=x')).status).toBe(422);
     await Promise.all(ids.map((id) => cancel(id)));
-    expect((await client.get<Page>('/v1/messages?state=scheduled')).body.messages).toEqual([]);
+    expect((await scene.client.get<Page>('/v1/messages?state=scheduled')).body.messages).toEqual([]);
   });
 
   it('are not delivered any more when they have expired', async () => {
-    receiver.script('/late', [{ status: 503 }]);
+    scene.receiver.script('/late', [{ status: 503 }]);
     const { body } = await publish({ tag: 'late', expiresAfter: 1 });
-    const { deliveries } = await client.message(body.id, areDeliveries('SKIPPED', 'late'));
+    const { deliveries } = await scene.client.message(body.id, areDeliveries('SKIPPED', 'late'));
     expect(deliveries[0]?.attempts).toMatchObject([
       { outcome: 'RETRY', status: 503 },
       { outcome: 'SKIPPED', status: null, error: expect.stringMatching(/^It expired at /) as string },
     ]);
-    expect(receiver.callsOf(body.id)).toHaveLength(1);
+    expect(scene.receiver.callsOf(body.id)).toHaveLength(1);
   });
 
   it.each([

@@ -1,61 +1,40 @@
 /** Lanes end to end: one after the other within a lane, side by side across lanes, whatever fails in between. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { areDeliveries, at, cities, createClient, type Client } from '../stack/client.ts';
-import { useStack } from '../stack/current-stack.ts';
-import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
-import { addListeners } from '../stack/listeners.ts';
-import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { areDeliveries, at, cities } from '../stack/client.ts';
+import { platforms } from '../stack/platform.ts';
+import { openScene, type Scene } from '../stack/scene.ts';
 import { countRows } from '../stack/query.ts';
 import { until } from '../stack/until.ts';
-import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
 
 const deadlineMs = 20_000;
 
 describe.each(platforms)('lanes on $name', (platform) => {
-  let receiver: WebhookReceiver;
-  let deployment: Deployment;
-  let server: RunningPlatform;
-  let client: Client;
+  let scene: Scene;
 
   beforeAll(async () => {
-    receiver = await startWebhookReceiver();
-    deployment = await deploy(
-      useStack(),
-      freshPrefix('lanes'),
-      () => undefined,
-      (seed) =>
-        addListeners(seed, receiver.url, {
-          plain: {},
-          poison: {},
-          some: { bindings: ['some.*'] },
-          every: { bindings: ['some.#'] },
-        }),
-    );
-    server = await platform.start(deployment);
-    client = createClient(server.url, deployment);
+    scene = await openScene(platform, 'lanes', {
+      listeners: { plain: {}, poison: {}, some: { bindings: ['some.*'] }, every: { bindings: ['some.#'] } },
+    });
   });
-  afterAll(async () => {
-    await server.stop();
-    await receiver.stop();
-  });
+  afterAll(() => scene.stop());
 
   /** A lane has one home: while that is busy beyond the deadline, the answer is 503, and the key makes the retry safe. */
   const publish = (lane: string, tag: string, n: number): Promise<string> => {
     const headers = { ...at(cities.berlin), 'idempotency-key': `${lane}-${n}` };
     return until(deadlineMs, async () => {
       const message = { topic: 'events', tag, lane, body: { lane, n } };
-      const { status, body } = await client.publish(message, headers);
+      const { status, body } = await scene.client.publish(message, headers);
       if (status !== 503 && status !== 409) expect(status).toBe(202);
       return status === 202 && body.id;
     });
   };
   /** What a path heard of a lane, in the order of the calls. */
   const heard = (path: string, lane: string): readonly number[] =>
-    receiver.calls
+    scene.receiver.calls
       .filter((call) => call.path === path && call.headers['setway-lane'] === lane)
       .map(({ body }) => (JSON.parse(body.toString()) as { readonly n: number }).n);
   const waitFor = (path: string, lane: string, amount: number) =>
-    receiver.waitFor(() => heard(path, lane).length >= amount, deadlineMs);
+    scene.receiver.waitFor(() => heard(path, lane).length >= amount, deadlineMs);
 
   it('many lanes at once are each heard in the order of their 202s', async () => {
     const lanes = Array.from({ length: 20 }, (_, index) => `user-${index}`);
@@ -71,29 +50,33 @@ describe.each(platforms)('lanes on $name', (platform) => {
     }
     // Every lane has one home, and its streams are closed.
     await until(deadlineMs, async () => {
-      const open = await countRows(Object.values(deployment.databaseUrls), 'agenda', "kind = 'order'");
+      const open = await countRows(Object.values(scene.deployment.databaseUrls), 'agenda', "kind = 'order'");
       return open === 0;
     });
   });
 
   it('what fails is tried again before the next of its lane, and holds up no other lane', async () => {
-    receiver.script('/poison', [{ status: 503 }, { status: 503 }]);
+    scene.receiver.script('/poison', [{ status: 503 }, { status: 503 }]);
     const first = await publish('stuck', 'poison', 1);
-    await receiver.waitFor(() => receiver.callsOf(first).length > 0, deadlineMs);
+    await scene.receiver.waitFor(() => scene.receiver.callsOf(first).length > 0, deadlineMs);
     const second = await publish('stuck', 'poison', 2);
     const third = await publish('stuck', 'poison', 3);
-    await client.message(third, areDeliveries('DONE', 'poison'));
+    await scene.client.message(third, areDeliveries('DONE', 'poison'));
     expect(heard('/poison', 'stuck')).toEqual([1, 1, 1, 2, 3]);
-    expect(receiver.callsOf(first).map(({ headers }) => headers['setway-attempt'])).toEqual(['1', '2', '3']);
-    expect(receiver.callsOf(second)).toHaveLength(1);
+    expect(scene.receiver.callsOf(first).map(({ headers }) => headers['setway-attempt'])).toEqual([
+      '1',
+      '2',
+      '3',
+    ]);
+    expect(scene.receiver.callsOf(second)).toHaveLength(1);
   });
 
   it('a dead letter lets its lane go on', async () => {
-    receiver.script('/poison', [{ status: 400 }]);
+    scene.receiver.script('/poison', [{ status: 400 }]);
     const dead = await publish('over', 'poison', 1);
     const next = await publish('over', 'poison', 2);
-    await client.message(next, areDeliveries('DONE', 'poison'));
-    const { deliveries } = await client.message(dead, areDeliveries('DEAD', 'poison'));
+    await scene.client.message(next, areDeliveries('DONE', 'poison'));
+    const { deliveries } = await scene.client.message(dead, areDeliveries('DEAD', 'poison'));
     expect(deliveries[0]?.attempts).toMatchObject([{ attempt: 1, status: 400, outcome: 'DEAD' }]);
     expect(heard('/poison', 'over')).toEqual([1, 2]);
   });
@@ -108,7 +91,7 @@ describe.each(platforms)('lanes on $name', (platform) => {
   });
 
   it('fast has no lane', async () => {
-    const { status } = await client.publish({
+    const { status } = await scene.client.publish({
       topic: 'events',
       tag: 'plain',
       lane: 'x',

@@ -2,13 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { areDeliveries, at, cities, createClient, type Client, type Place } from '../stack/client.ts';
-import { useStack } from '../stack/current-stack.ts';
-import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
+import { areDeliveries, at, cities, type Place } from '../stack/client.ts';
 import { addListeners, secretOf } from '../stack/listeners.ts';
-import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { platforms } from '../stack/platform.ts';
+import { openScene, type Scene } from '../stack/scene.ts';
 import { query } from '../stack/query.ts';
-import { startWebhookReceiver, type WebhookCall, type WebhookReceiver } from '../stack/webhook-receiver.ts';
+import { type WebhookCall } from '../stack/webhook-receiver.ts';
 
 const event = { specversion: '1.0', id: 'A-1', source: '/shop', type: 'plain', partitionkey: 'user-7' };
 
@@ -17,33 +16,28 @@ function order(orderId: string, more: Record<string, unknown> = {}) {
 }
 
 describe.each(platforms)('publishing on $name', (platform) => {
-  let receiver: WebhookReceiver;
-  let deployment: Deployment;
-  let server: RunningPlatform;
-  let client: Client;
+  let scene: Scene;
 
   beforeAll(async () => {
-    receiver = await startWebhookReceiver();
-    const change = (seed: Deployment['seed']): Deployment['seed'] => ({
-      ...addListeners(seed, receiver.url, {
+    scene = await openScene(platform, 'publish', {
+      listeners: {
         plain: {},
         binary: { format: 'cloudevents-binary' },
         structured: { format: 'cloudevents-structured' },
-        rotating: { secrets: [secretOf(seed, 'inventory'), secretOf(seed, 'receipt')] },
-      }),
-      pins: [{ topic: 'orders', key: 'vip', set: 'virginia' }],
+      },
+      change: (seed, url) => {
+        const secrets = [secretOf(seed, 'inventory'), secretOf(seed, 'receipt')];
+        return {
+          ...addListeners(seed, url, { rotating: { secrets } }),
+          pins: [{ topic: 'orders', key: 'vip', set: 'virginia' }],
+        };
+      },
     });
-    deployment = await deploy(useStack(), freshPrefix('publish'), () => undefined, change);
-    server = await platform.start(deployment);
-    client = createClient(server.url, deployment);
   });
-  afterAll(async () => {
-    await server.stop();
-    await receiver.stop();
-  });
+  afterAll(() => scene.stop());
 
   const call = (id: string, path: string): Promise<WebhookCall> =>
-    receiver.waitFor(() => receiver.callsOf(id, path)[0], 15_000);
+    scene.receiver.waitFor(() => scene.receiver.callsOf(id, path)[0], 15_000);
 
   const verified = ({ body, headers }: WebhookCall, secret: string): unknown =>
     new Webhook(secret).verify(body, headers as Record<string, string>);
@@ -54,21 +48,21 @@ describe.each(platforms)('publishing on $name', (platform) => {
     ['New York', cities.newYork, 'virginia', 350],
     ['Jakarta', cities.jakarta, 'center', 887],
   ])('a message from %s goes to the nearest SET and says why', async (_city, place, set, distanceKm) => {
-    const { status, body, headers } = await client.publish(order('near'), at(place));
+    const { status, body, headers } = await scene.client.publish(order('near'), at(place));
     expect(status).toBe(202);
     expect(body).toMatchObject({ state: 'stored', set, route: { reason: 'nearest' }, duplicate: false });
     expect(Math.abs((body.route.distanceKm ?? 0) - distanceKm)).toBeLessThan(distanceKm / 20);
     expect(headers.get('location')).toBe(`/v1/messages/${body.id}`);
-    const message = await client.message(body.id, areDeliveries('DONE', 'inventory', 'receipt'));
+    const message = await scene.client.message(body.id, areDeliveries('DONE', 'inventory', 'receipt'));
     expect(message).toMatchObject({ state: 'CONFIRMED', set, route: { reason: 'nearest' }, sendAttempts: 1 });
-    const [row] = await query(deployment.databaseUrls[set] ?? '', 'SELECT count(*)::int FROM message');
+    const [row] = await query(scene.deployment.databaseUrls[set] ?? '', 'SELECT count(*)::int FROM message');
     expect(row?.['count']).toBeGreaterThan(0);
   });
 
   it("takes the place from the platform's own geolocation", async () => {
-    const { body } = await client.publish(order('cf'), platform.placeHeaders(cities.berlin));
+    const { body } = await scene.client.publish(order('cf'), platform.placeHeaders(cities.berlin));
     expect(body).toMatchObject({ set: 'frankfurt', route: { reason: 'nearest' } });
-    const { body: explained } = await client.get<{ candidates: readonly { set: string }[] }>(
+    const { body: explained } = await scene.client.get<{ candidates: readonly { set: string }[] }>(
       '/v1/sets/route?topic=orders',
       platform.placeHeaders(cities.newYork),
     );
@@ -76,8 +70,8 @@ describe.each(platforms)('publishing on $name', (platform) => {
   });
 
   it('has its effect once and keeps a timeline per subscription', async () => {
-    const { body } = await client.publish(order('timeline', { key: 'user-1' }), at(cities.shanghai));
-    const message = await client.message(body.id, areDeliveries('DONE', 'inventory', 'receipt'));
+    const { body } = await scene.client.publish(order('timeline', { key: 'user-1' }), at(cities.shanghai));
+    const message = await scene.client.message(body.id, areDeliveries('DONE', 'inventory', 'receipt'));
     expect(message).toMatchObject({ key: 'user-1', contentType: 'application/json', error: null });
     expect(message.deliveries.map(({ subscription }) => subscription)).toEqual(['inventory', 'receipt']);
     for (const { attempts, nextAttemptAt } of message.deliveries) {
@@ -86,7 +80,7 @@ describe.each(platforms)('publishing on $name', (platform) => {
       expect(nextAttemptAt).toBeNull();
     }
     const effects = (table: string) =>
-      query(deployment.consumerDatabaseUrl, `SELECT * FROM ${table} WHERE message_id = $1`, [body.id]);
+      query(scene.deployment.consumerDatabaseUrl, `SELECT * FROM ${table} WHERE message_id = $1`, [body.id]);
     expect(await effects('demo_order_line')).toMatchObject([{ order_id: 'timeline', quantity: 2 }]);
     expect(await effects('demo_receipt')).toMatchObject([{ count: 1 }]);
   });
@@ -99,20 +93,20 @@ describe.each(platforms)('publishing on $name', (platform) => {
     ['the center for what never leaves it', { topic: 'ledger' }, 'center', 'center'],
   ])('%s decides over the place', async (_rule, message, set, reason) => {
     const { topic, key } = message as { topic: string; key?: string };
-    const { body: explained } = await client.get<{ candidates: readonly { set: string }[] }>(
+    const { body: explained } = await scene.client.get<{ candidates: readonly { set: string }[] }>(
       `/v1/sets/route?topic=${topic}${key === undefined ? '' : `&key=${key}`}`,
       at(cities.shanghai),
     );
-    const { body } = await client.publish({ body: 1, ...message }, at(cities.shanghai));
+    const { body } = await scene.client.publish({ body: 1, ...message }, at(cities.shanghai));
     const meant = set === '' ? explained.candidates[0]?.set : set;
     expect(body).toMatchObject({ set: meant, route: { reason } });
-    const again = await client.publish({ body: 2, ...message }, at(cities.newYork));
+    const again = await scene.client.publish({ body: 2, ...message }, at(cities.newYork));
     expect(again.body.set).toBe(meant);
   });
 
   it('delivers a raw body byte for byte, signed, with its headers', async () => {
     const bytes = randomBytes(300);
-    const { status, body } = await client.post('/v1/topics/events/messages', bytes, {
+    const { status, body } = await scene.client.post('/v1/topics/events/messages', bytes, {
       ...at(cities.berlin),
       'content-type': 'image/png',
       'setway-tag': 'plain',
@@ -135,17 +129,17 @@ describe.each(platforms)('publishing on $name', (platform) => {
       'webhook-id': body.id,
       traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
     });
-    expect(await client.message(body.id, areDeliveries('DONE', 'plain'))).toMatchObject({ size: 300 });
+    expect(await scene.client.message(body.id, areDeliveries('DONE', 'plain'))).toMatchObject({ size: 300 });
   });
 
   it('signs so that an independent receiver verifies, with every secret of a rotation', async () => {
-    const { body } = await client.publish({ topic: 'events', tag: 'rotating', body: { n: 1 } });
+    const { body } = await scene.client.publish({ topic: 'events', tag: 'rotating', body: { n: 1 } });
     const received = await call(body.id, '/rotating');
     for (const name of ['inventory', 'receipt'])
-      expect(verified(received, secretOf(deployment.seed, name))).toEqual({ n: 1 });
-    expect(() => verified(received, secretOf(deployment.seed, 'plain'))).toThrow(/signature/i);
+      expect(verified(received, secretOf(scene.deployment.seed, name))).toEqual({ n: 1 });
+    expect(() => verified(received, secretOf(scene.deployment.seed, 'plain'))).toThrow(/signature/i);
     const forged = { ...received, body: Buffer.from('{"n":2}') };
-    expect(() => verified(forged, secretOf(deployment.seed, 'inventory'))).toThrow(/signature/i);
+    expect(() => verified(forged, secretOf(scene.deployment.seed, 'inventory'))).toThrow(/signature/i);
   });
 
   it.each([
@@ -162,7 +156,7 @@ describe.each(platforms)('publishing on $name', (platform) => {
       {},
     ],
   ] as const)('takes a CloudEvent in %s mode', async (_mode, headers, body, _type) => {
-    const published = await client.post('/v1/topics/events/messages', body, { ...headers });
+    const published = await scene.client.post('/v1/topics/events/messages', body, { ...headers });
     expect(published.status).toBe(202);
     const received = await call(published.body.id, '/plain');
     expect(received.body.toString()).toBe('{"n":1}');
@@ -173,11 +167,11 @@ describe.each(platforms)('publishing on $name', (platform) => {
       'ce-source': '/shop',
       'ce-type': 'plain',
     });
-    verified(received, secretOf(deployment.seed, 'plain'));
+    verified(received, secretOf(scene.deployment.seed, 'plain'));
   });
 
   it('delivers CloudEvents in binary mode', async () => {
-    const { body } = await client.publish({ topic: 'events', tag: 'binary', key: 'k', body: { n: 3 } });
+    const { body } = await scene.client.publish({ topic: 'events', tag: 'binary', key: 'k', body: { n: 3 } });
     const received = await call(body.id, '/binary');
     expect(received.headers).toMatchObject({
       'ce-specversion': '1.0',
@@ -187,14 +181,14 @@ describe.each(platforms)('publishing on $name', (platform) => {
       'ce-partitionkey': 'k',
       'content-type': 'application/json',
     });
-    expect(verified(received, secretOf(deployment.seed, 'binary'))).toEqual({ n: 3 });
+    expect(verified(received, secretOf(scene.deployment.seed, 'binary'))).toEqual({ n: 3 });
   });
 
   it('delivers CloudEvents in structured mode', async () => {
-    const { body } = await client.publish({ topic: 'events', tag: 'structured', body: { n: 4 } });
+    const { body } = await scene.client.publish({ topic: 'events', tag: 'structured', body: { n: 4 } });
     const received = await call(body.id, '/structured');
     expect(received.headers['content-type']).toMatch(/^application\/cloudevents\+json/);
-    expect(verified(received, secretOf(deployment.seed, 'structured'))).toMatchObject({
+    expect(verified(received, secretOf(scene.deployment.seed, 'structured'))).toMatchObject({
       specversion: '1.0',
       id: body.id,
       source: '/topics/events',
@@ -205,17 +199,17 @@ describe.each(platforms)('publishing on $name', (platform) => {
   });
 
   it('waits for the broker’s confirm when asked to', async () => {
-    const { body, headers } = await client.publish(order('wait'), { prefer: 'wait=5' });
+    const { body, headers } = await scene.client.publish(order('wait'), { prefer: 'wait=5' });
     expect(body.state).toBe('confirmed');
     expect(headers.get('preference-applied')).toBe('wait=5');
   });
 
   it('says that a message nobody listens to is unroutable, at once and later', async () => {
-    const waited = await client.publish({ topic: 'payments', body: 1 }, { prefer: 'wait=5' });
+    const waited = await scene.client.publish({ topic: 'payments', body: 1 }, { prefer: 'wait=5' });
     expect(waited.body.state).toBe('unroutable');
-    const { body } = await client.publish({ topic: 'events', tag: 'nobody', body: 1 });
+    const { body } = await scene.client.publish({ topic: 'events', tag: 'nobody', body: 1 });
     expect(body.state).toBe('stored');
-    const message = await client.message(body.id, ({ state }) => state === 'UNROUTABLE');
+    const message = await scene.client.message(body.id, ({ state }) => state === 'UNROUTABLE');
     expect(message).toMatchObject({ error: expect.stringMatching(/no queue/i) as string, deliveries: [] });
   });
 });

@@ -1,15 +1,11 @@
 /** Replay: the content of a message, or all that a subscription heard, once more under new ids. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { mintApiKey } from '../../shared/catalog/api-key.ts';
 import { originOf, parseMessageId } from '../../shared/identifier.ts';
-import { at, areDeliveries, cities, createClient, type Client } from '../stack/client.ts';
-import { useStack } from '../stack/current-stack.ts';
-import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
-import { addListeners } from '../stack/listeners.ts';
-import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { at, areDeliveries, cities } from '../stack/client.ts';
+import { platforms } from '../stack/platform.ts';
+import { openScene, type Scene } from '../stack/scene.ts';
 import { query } from '../stack/query.ts';
 import { until } from '../stack/until.ts';
-import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
 
 interface Replayed {
   readonly id: string;
@@ -22,45 +18,25 @@ interface Replayed {
 const json = { 'content-type': 'application/json' };
 
 describe.each(platforms)('replay on $name', (platform) => {
-  let receiver: WebhookReceiver;
-  let deployment: Deployment;
-  let server: RunningPlatform;
-  let client: Client;
-  let stranger: Client;
+  let scene: Scene;
 
   beforeAll(async () => {
-    receiver = await startWebhookReceiver();
-    const manage = mintApiKey({ owner: 'demo', scopes: ['publish', 'read', 'manage'], maySetPlace: true });
-    const rival = mintApiKey({ owner: 'rival', scopes: ['publish', 'read', 'manage'] });
-    deployment = await deploy(
-      useStack(),
-      freshPrefix('replay'),
-      () => undefined,
-      (seed) => {
-        const more = addListeners(seed, receiver.url, {
-          plain: { bindings: ['plain', 'both', 'eu.*'] },
-          other: { bindings: ['both'] },
-        });
-        const keys = [manage, rival].map(({ key }) => ({ ...key, scopes: [...key.scopes] }));
-        return { ...more, keys: [...(more.keys ?? []), ...keys] };
+    scene = await openScene(platform, 'replay', {
+      listeners: {
+        plain: { bindings: ['plain', 'both', 'eu.*'] },
+        other: { bindings: ['both'] },
       },
-    );
-    server = await platform.start(deployment);
-    client = createClient(server.url, { apiKey: manage.text });
-    stranger = createClient(server.url, { apiKey: rival.text });
+    });
   });
-  afterAll(async () => {
-    await server.stop();
-    await receiver.stop();
-  });
+  afterAll(() => scene.stop());
 
   const publish = async (tag: string, ...subscriptions: readonly string[]): Promise<string> => {
     const message = { topic: 'events', tag, key: 'user-7', headers: { 'x-shop': '7' }, body: { tag } };
-    const { body } = await client.publish(message, at(cities.berlin));
-    await client.message(body.id, areDeliveries('DONE', ...subscriptions));
+    const { body } = await scene.operator.publish(message, at(cities.berlin));
+    await scene.operator.message(body.id, areDeliveries('DONE', ...subscriptions));
     return body.id;
   };
-  const replay = (id: string, request?: object, headers = {}, as = client) =>
+  const replay = (id: string, request?: object, headers = {}, as = scene.operator) =>
     as.post<Replayed>(`/v1/messages/${id}/replay`, request ? JSON.stringify(request) : '', {
       ...(request ? json : {}),
       ...headers,
@@ -76,7 +52,7 @@ describe.each(platforms)('replay on $name', (platform) => {
     expect(headers.get('location')).toBe(`/v1/messages/${body.id}`);
     expect(body.id).not.toBe(id);
     expect(originOf(parseMessageId(body.id))).toEqual(originOf(parseMessageId(id)));
-    const copy = await client.message(body.id, areDeliveries('DONE', 'plain', 'other'));
+    const copy = await scene.operator.message(body.id, areDeliveries('DONE', 'plain', 'other'));
     expect(copy).toMatchObject({
       state: 'CONFIRMED',
       replayOf: id,
@@ -84,28 +60,28 @@ describe.each(platforms)('replay on $name', (platform) => {
       key: 'user-7',
       sendAttempts: 1,
     });
-    const [first] = receiver.callsOf(id, '/plain');
-    const [second] = receiver.callsOf(body.id, '/plain');
+    const [first] = scene.receiver.callsOf(id, '/plain');
+    const [second] = scene.receiver.callsOf(body.id, '/plain');
     expect(second?.body).toEqual(first?.body);
     expect(second?.headers['x-shop']).toBe('7');
-    const original = await client.message(id, () => true);
+    const original = await scene.operator.message(id, () => true);
     expect(original.timeline.at(-1)).toMatchObject({ change: 'replayed', by: 'demo', detail: body.id });
   });
 
   it('named subscriptions get it alone, and the broker never sees it', async () => {
     const id = await publish('both', 'plain', 'other');
     const { body } = await replay(id, { subscriptions: ['other', 'other'] });
-    const copy = await client.message(body.id, areDeliveries('DONE', 'other'));
+    const copy = await scene.operator.message(body.id, areDeliveries('DONE', 'other'));
     expect(copy).toMatchObject({ state: 'CONFIRMED', sendAttempts: 0 });
     expect(copy.timeline.map(({ change }) => change)).toEqual(['accepted', 'stored', 'attempt']);
-    expect(receiver.callsOf(body.id).map(({ path }) => path)).toEqual(['/other']);
+    expect(scene.receiver.callsOf(body.id).map(({ path }) => path)).toEqual(['/other']);
   });
 
   it('a subscription that did not hear it may be named as well', async () => {
     const id = await publish('plain', 'plain');
     const { body } = await replay(id, { subscriptions: ['other'] });
-    await client.message(body.id, areDeliveries('DONE', 'other'));
-    expect(receiver.callsOf(body.id).map(({ path }) => path)).toEqual(['/other']);
+    await scene.operator.message(body.id, areDeliveries('DONE', 'other'));
+    expect(scene.receiver.callsOf(body.id).map(({ path }) => path)).toEqual(['/other']);
   });
 
   it('the same Idempotency-Key replays once, whatever answer was lost', async () => {
@@ -117,15 +93,15 @@ describe.each(platforms)('replay on $name', (platform) => {
     expect(new Set([...answers, later].map(({ body }) => body.id)).size).toBe(1);
     expect(answers.filter(({ body }) => body.duplicate)).toHaveLength(1);
     expect(later.body.duplicate).toBe(true);
-    await client.message(later.body.id, areDeliveries('DONE', 'plain'));
+    await scene.operator.message(later.body.id, areDeliveries('DONE', 'plain'));
     const other = await replay(id, { subscriptions: ['plain'] }, key);
     expect(other.status).toBe(422);
   });
 
   it("what was never sent, is somebody else's, or goes to nobody is refused", async () => {
     const id = await publish('plain', 'plain');
-    const database = deployment.databaseUrls['frankfurt'] ?? '';
-    expect((await replay(id, undefined, {}, stranger)).status).toBe(404);
+    const database = scene.deployment.databaseUrls['frankfurt'] ?? '';
+    expect((await replay(id, undefined, {}, scene.stranger)).status).toBe(404);
     expect((await replay('msg_01h455vb4pex5vsknk084sn02q')).status).toBe(404);
     expect((await replay(id, { subscriptions: ['inventory'] })).status).toBe(422);
     expect((await replay(id, { subscriptions: [] })).status).toBe(422);
@@ -149,30 +125,34 @@ describe.each(platforms)('replay on $name', (platform) => {
     const path = '/v1/subscriptions/plain/replay';
     const key = { ...json, 'idempotency-key': `replay-${from}` };
     const request = JSON.stringify({ from, ratePerSecond: 1000 });
-    const begun = await client.post<{ id: string }>(path, request, key);
+    const begun = await scene.operator.post<{ id: string }>(path, request, key);
     expect(begun.status).toBe(202);
-    const again = await client.post<{ id: string }>(path, request, key);
+    const again = await scene.operator.post<{ id: string }>(path, request, key);
     expect(again.body.id).toBe(begun.body.id);
     const end = await until(15_000, async () => {
-      const { body } = await client.get<{ state: string; handled: number }>(`/v1/redrives/${begun.body.id}`);
+      const { body } = await scene.operator.get<{ state: string; handled: number }>(
+        `/v1/redrives/${begun.body.id}`,
+      );
       return body.state === 'done' && body;
     });
     expect(end.handled).toBe(3);
-    const { body } = await client.get<{ messages: { id: string }[] }>(
+    const { body } = await scene.operator.get<{ messages: { id: string }[] }>(
       `/v1/messages?topic=events&from=${from}`,
     );
-    const shown = await Promise.all(body.messages.map(({ id }) => client.message(id, () => true)));
+    const shown = await Promise.all(body.messages.map(({ id }) => scene.operator.message(id, () => true)));
     const copies = shown.filter(({ replayOf }) => replayOf !== null);
     expect(copies).toHaveLength(ids.length);
     expect(new Set(copies.map(({ replayOf }) => replayOf))).toEqual(new Set(ids));
     for (const { id } of copies) {
-      await client.message(id, areDeliveries('DONE', 'plain'));
-      expect(receiver.callsOf(id).map(({ path: called }) => called)).toEqual(['/plain']);
+      await scene.operator.message(id, areDeliveries('DONE', 'plain'));
+      expect(scene.receiver.callsOf(id).map(({ path: called }) => called)).toEqual(['/plain']);
     }
     // A replay repeats originals only, never the copies of an earlier one.
-    const second = await client.post<{ id: string }>(path, request, json);
+    const second = await scene.operator.post<{ id: string }>(path, request, json);
     const handled = await until(15_000, async () => {
-      const answer = await client.get<{ state: string; handled: number }>(`/v1/redrives/${second.body.id}`);
+      const answer = await scene.operator.get<{ state: string; handled: number }>(
+        `/v1/redrives/${second.body.id}`,
+      );
       return answer.body.state === 'done' && answer.body.handled;
     });
     expect(handled).toBe(3);
@@ -183,6 +163,6 @@ describe.each(platforms)('replay on $name', (platform) => {
     ['/v1/subscriptions/plain/replay', { from: 'yesterday' }, 422],
     ['/v1/subscriptions/nobody/replay', { from: '2026-01-01T00:00:00Z' }, 404],
   ])('%s with %j is refused', async (path, request, expected) => {
-    expect((await client.post(path, JSON.stringify(request), json)).status).toBe(expected);
+    expect((await scene.operator.post(path, JSON.stringify(request), json)).status).toBe(expected);
   });
 });

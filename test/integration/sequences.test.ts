@@ -1,13 +1,10 @@
 /** Sequences end to end: gathered, delivered one after the other or together, and what becomes of gaps. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { at, cities, createClient, type Client, type ProblemBody } from '../stack/client.ts';
-import { useStack } from '../stack/current-stack.ts';
-import { deploy, freshPrefix, type Deployment } from '../stack/deployment.ts';
-import { addListeners } from '../stack/listeners.ts';
-import { platforms, type RunningPlatform } from '../stack/platform.ts';
+import { at, cities, type ProblemBody } from '../stack/client.ts';
+import { platforms } from '../stack/platform.ts';
+import { openScene, type Scene } from '../stack/scene.ts';
 import { query } from '../stack/query.ts';
 import { until } from '../stack/until.ts';
-import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
 
 const deadlineMs = 20_000;
 
@@ -26,61 +23,44 @@ interface Progress {
 }
 
 describe.each(platforms)('sequences on $name', (platform) => {
-  let receiver: WebhookReceiver;
-  let deployment: Deployment;
-  let server: RunningPlatform;
-  let client: Client;
+  let scene: Scene;
 
   beforeAll(async () => {
-    receiver = await startWebhookReceiver();
-    deployment = await deploy(
-      useStack(),
-      freshPrefix('sequences'),
-      () => undefined,
-      (seed) =>
-        addListeners(seed, receiver.url, {
-          plain: {},
-          failing: {},
-          whole: { ordered: 'together' },
-        }),
-    );
-    server = await platform.start(deployment);
-    client = createClient(server.url, deployment);
+    scene = await openScene(platform, 'sequences', {
+      listeners: { plain: {}, failing: {}, whole: { ordered: 'together' } },
+    });
   });
-  afterAll(async () => {
-    await server.stop();
-    await receiver.stop();
-  });
+  afterAll(() => scene.stop());
 
   const publish = async (tag: string, steps: readonly string[], more: object = {}): Promise<Accepted> => {
     const messages = steps.map((step) => ({ body: { step } }));
     const body = JSON.stringify({ topic: 'events', tag, messages, ...more });
     const headers = { 'content-type': 'application/json', ...at(cities.berlin) };
-    const answer = await client.post<Accepted>('/v1/sequences', body, headers);
+    const answer = await scene.client.post<Accepted>('/v1/sequences', body, headers);
     expect(answer.status, JSON.stringify(answer.body)).toBe(202);
     return answer.body;
   };
   const heard = ({ session }: Accepted): readonly string[] =>
-    receiver.calls
+    scene.receiver.calls
       .filter(({ headers }) => headers['setway-session'] === session)
       .map(({ body }) => (JSON.parse(body.toString()) as { readonly step: string }).step);
   const progress = ({ session }: Accepted, state: string): Promise<Progress> =>
     until(deadlineMs, async () => {
-      const { body } = await client.get<{ readonly subscriptions: readonly Progress[] }>(
+      const { body } = await scene.client.get<{ readonly subscriptions: readonly Progress[] }>(
         `/v1/sequences/${session}`,
       );
       return body.subscriptions.find((each) => each.state === state);
     });
 
   it('delivers each after the success of the one before, and tells how far it is', async () => {
-    receiver.script('/plain', [{ status: 200 }, { status: 503 }]);
+    scene.receiver.script('/plain', [{ status: 200 }, { status: 503 }]);
     const steps = ['reserve', 'charge', 'ship'];
     const accepted = await publish('plain', steps);
     expect(accepted.messages.map(({ sequence }) => sequence)).toEqual([1, 2, 3]);
     const done = await progress(accepted, 'DONE');
     expect(done).toMatchObject({ subscription: 'plain', missing: [], deliveries: { DONE: 3 } });
     expect(heard(accepted)).toEqual(['reserve', 'charge', 'charge', 'ship']);
-    const numbers = receiver.calls.flatMap(({ headers }) =>
+    const numbers = scene.receiver.calls.flatMap(({ headers }) =>
       headers['setway-session'] === accepted.session
         ? [[headers['setway-sequence'], headers['setway-size']].join('/')]
         : [],
@@ -91,7 +71,9 @@ describe.each(platforms)('sequences on $name', (platform) => {
   it('delivers all in one call to a subscription that says so', async () => {
     const accepted = await publish('whole', ['a', 'b']);
     await progress(accepted, 'DONE');
-    const calls = receiver.calls.filter(({ headers }) => headers['setway-session'] === accepted.session);
+    const calls = scene.receiver.calls.filter(
+      ({ headers }) => headers['setway-session'] === accepted.session,
+    );
     expect(calls.map(({ body }) => JSON.parse(body.toString()) as unknown)).toEqual([
       accepted.messages.map(({ sequence, id }, index) => ({
         id,
@@ -107,11 +89,11 @@ describe.each(platforms)('sequences on $name', (platform) => {
     ['abort', 'ABORTED', ['1'], { DONE: 1, DEAD: 1, SKIPPED: 1 }],
     ['block', 'BLOCKED', ['1'], { DONE: 1, DEAD: 1, BLOCKED: 1 }],
   ] as const)('a dead item under onGap %s ends as %s', async (onGap, state, delivered, deliveries) => {
-    receiver.script('/failing', [{ status: 200 }, { status: 400 }]);
+    scene.receiver.script('/failing', [{ status: 200 }, { status: 400 }]);
     const accepted = await publish('failing', ['1', '2', '3'], { onGap });
     expect(await progress(accepted, state)).toMatchObject({ deliveries });
     expect(heard(accepted).filter((step) => step !== '2')).toEqual(delivered);
-    const { body } = await client.get<{ readonly deliveries: unknown }>(
+    const { body } = await scene.client.get<{ readonly deliveries: unknown }>(
       `/v1/messages/${accepted.messages[1]?.id}`,
     );
     expect(body.deliveries).toMatchObject([{ state: 'DEAD' }]);
@@ -120,11 +102,11 @@ describe.each(platforms)('sequences on $name', (platform) => {
   it('a repeated request is the same sequence', async () => {
     const body = JSON.stringify({ topic: 'events', tag: 'plain', messages: [{ body: 1 }, { body: 2 }] });
     const headers = { 'content-type': 'application/json', 'idempotency-key': crypto.randomUUID() };
-    const first = await client.post<Accepted>('/v1/sequences', body, headers);
-    const again = await client.post<Accepted>('/v1/sequences', body, headers);
+    const first = await scene.client.post<Accepted>('/v1/sequences', body, headers);
+    const again = await scene.client.post<Accepted>('/v1/sequences', body, headers);
     expect([first.status, again.status]).toEqual([202, 202]);
     expect(again.body).toEqual({ ...first.body, duplicate: true });
-    const databases = Object.values(deployment.databaseUrls);
+    const databases = Object.values(scene.deployment.databaseUrls);
     const stored = await Promise.all(
       databases.map((url) => query(url, 'SELECT id FROM message WHERE session = $1', [first.body.session])),
     );
@@ -132,7 +114,7 @@ describe.each(platforms)('sequences on $name', (platform) => {
   });
 
   it('an unknown session is a 404', async () => {
-    const { status } = await client.get<ProblemBody>('/v1/sequences/nobody');
+    const { status } = await scene.client.get<ProblemBody>('/v1/sequences/nobody');
     expect(status).toBe(404);
   });
 });

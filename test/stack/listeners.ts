@@ -4,18 +4,22 @@ import { createWebhookSecret } from '../../shared/webhook/signature.ts';
 
 type SubscriptionInput = NonNullable<SeedInput['subscriptions']>[number];
 
+const events: NonNullable<SeedInput['topics']>[number] = {
+  name: 'events',
+  owner: 'demo',
+  rules: ['explicit', 'pin', 'nearest', 'center'],
+};
+
 /** Retries come quickly, so that a whole schedule passes within a test. */
 const quickRetriesMs = [300, 300];
 
+/** By name, what differs from a subscription that hears its own name at the receiver's path `/<name>`. */
+export type Listeners = Readonly<Record<string, Partial<SubscriptionInput>>>;
+
 /**
- * @param listeners by name, what differs from a subscription that hears its own name at the receiver's path `/<name>`
  * @example deploy(stack, 'x', log, (seed) => addListeners(seed, receiver.url, { plain: {}, slow: { timeoutMs: 100 } }))
  */
-export function addListeners(
-  seed: SeedInput,
-  receiverUrl: string,
-  listeners: Readonly<Record<string, Partial<SubscriptionInput>>>,
-): SeedInput {
+export function addListeners(seed: SeedInput, receiverUrl: string, listeners: Listeners): SeedInput {
   const subscriptions = Object.entries(listeners).map(([name, more]) => ({
     name,
     owner: 'demo',
@@ -26,12 +30,10 @@ export function addListeners(
     retryDelaysMs: quickRetriesMs,
     ...more,
   }));
+  const topics = seed.topics ?? [];
   return {
     ...seed,
-    topics: [
-      ...(seed.topics ?? []),
-      { name: 'events', owner: 'demo', rules: ['explicit', 'pin', 'nearest', 'center'] },
-    ],
+    topics: topics.some(({ name }) => name === events.name) ? topics : [...topics, events],
     subscriptions: [...(seed.subscriptions ?? []), ...subscriptions],
   };
 }

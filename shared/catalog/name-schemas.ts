@@ -1,0 +1,22 @@
+/** The small shapes that many entries of the catalog share. */
+import { z } from 'zod';
+
+/** Names that become exchange and queue names: ASCII, at most 100 bytes, never RabbitMQ's own `amq.`. */
+export const name = z
+  .string()
+  .regex(
+    /^[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?$/,
+    'must be 1–100 of a–z, 0–9, ".", "_", "-", and begin and end with a letter or digit',
+  )
+  .refine((text) => !text.startsWith('amq.'), 'must not begin with "amq.", which RabbitMQ keeps for itself');
+
+export const owner = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1–64 of A–Z, a–z, 0–9, "_", "-"')
+  .default('default');
+
+/** Standard Webhooks secrets, the newest first. */
+export const secrets = z
+  .array(z.string().regex(/^whsec_[A-Za-z0-9+/=]{32,}$/, 'must be whsec_ and base64 of at least 24 bytes'))
+  .min(1)
+  .max(5);

@@ -1,0 +1,15 @@
+/** A topic as a person writes it, with every default. */
+import { z } from 'zod';
+import { name, owner, secrets } from './name-schemas.ts';
+
+export const topic = z.strictObject({
+  name,
+  owner,
+  type: z.enum(['fanout', 'direct', 'topic']).default('topic'),
+  scope: z.enum(['anywhere', 'center']).default('anywhere'),
+  rules: z
+    .array(z.enum(['explicit', 'pin', 'key', 'nearest', 'center']))
+    .default(['explicit', 'pin', 'key', 'nearest', 'center']),
+  /** Sign the questions to producers of transactions (check-back); without them no check URL is taken. */
+  secrets: secrets.optional(),
+});
