@@ -1,11 +1,11 @@
 /** Messages: publish one as JSON, publish one as it is, look one up. */
-import type { ApiKey } from '../shared/catalog/api-key.ts';
 import { parseMessageId } from '../shared/identifier.ts';
 import { cloudEventMode, readBinaryEvent, readStructuredEvent } from '../shared/message/cloud-event.ts';
 import { readDraft, readRawDraft } from '../shared/message/draft.ts';
 import type { Draft } from '../shared/message/message.ts';
 import { readStrictJson } from '../shared/message/strict-json.ts';
 import { Problem } from '../shared/problem.ts';
+import type { PublishContext } from '../shared/publish/publisher.ts';
 import { answerJson } from './answer.ts';
 import type { Answer } from './answer.ts';
 import { authenticate } from './authenticate.ts';
@@ -17,7 +17,8 @@ import {
   readMessageDescription,
 } from './messages-description.ts';
 import { appliedPreference, publishContext } from './publish-context.ts';
-import { readBody, refuseEncodedBody, requireJsonType, requireUtf8 } from './request-body.ts';
+import { readPublishRequest } from './publish-request.ts';
+import { readBody, refuseEncodedBody, requireUtf8 } from './request-body.ts';
 import type { Services } from './services.ts';
 
 export function messageDoors(services: Services): readonly Door[] {
@@ -28,12 +29,9 @@ function publishJson(services: Services): Door {
   return {
     description: publishJsonDescription,
     async open(visit) {
-      const { request } = visit;
-      const key = await authenticate(request, 'publish', services);
-      refuseEncodedBody(request);
-      requireJsonType(request);
-      const body = await readBody(request, services.limits.maxBodyBytes);
-      return publish(services, { visit, key, body }, readDraft(readStrictJson(body), services.clock.nowMs()));
+      const { body, context } = await readPublishRequest(services, visit, services.limits.maxBodyBytes);
+      const draft = readDraft(readStrictJson(body), services.clock.nowMs());
+      return publish(services, visit.request, context, draft);
     },
   };
 }
@@ -46,7 +44,9 @@ function publishRaw(services: Services): Door {
       const key = await authenticate(request, 'publish', services);
       refuseEncodedBody(request);
       const body = await readBody(request, services.limits.maxBodyBytes);
-      return publish(services, { visit, key, body }, draftOfRaw(visit, body, services.clock.nowMs()));
+      const context = publishContext(services, { visit, key, addBody: (hash) => void hash.update(body) });
+      const draft = draftOfRaw(visit, body, services.clock.nowMs());
+      return publish(services, request, context, draft);
     },
   };
 }
@@ -87,19 +87,16 @@ function draftOfRaw({ request, parameter }: Visit, body: Uint8Array, nowMs: numb
 
 const noOtherEvents = 'CloudEvents come in binary mode or as application/cloudevents+json, one at a time.';
 
-interface Accepted {
-  readonly visit: Visit;
-  readonly key: ApiKey;
-  readonly body: Uint8Array;
-}
-
-async function publish(services: Services, accepted: Accepted, draft: Draft): Promise<Answer> {
-  const { visit, key, body } = accepted;
-  const context = publishContext(services, { visit, key, addBody: (hash) => hash.update(body) });
+async function publish(
+  services: Services,
+  request: Request,
+  context: PublishContext,
+  draft: Draft,
+): Promise<Answer> {
   const { id, state, set, route, duplicate } = await services.publisher.publish(draft, context);
   return answerJson(
     202,
     { id, state, set, route, duplicate },
-    { location: `/v1/messages/${id}`, ...appliedPreference(visit.request) },
+    { location: `/v1/messages/${id}`, ...appliedPreference(request) },
   );
 }

@@ -22,8 +22,7 @@ import { askFleet } from './ask-fleet.ts';
 import { authenticate } from './authenticate.ts';
 import type { Door } from './door.ts';
 import { readJson } from './json-body.ts';
-import { publishContext } from './publish-context.ts';
-import { readBody, refuseEncodedBody, requireJsonType } from './request-body.ts';
+import { readPublishRequest } from './publish-request.ts';
 import {
   createScheduleDescription,
   deleteScheduleDescription,
@@ -53,12 +52,8 @@ function create(services: Services): Door {
   return {
     description: createScheduleDescription,
     async open(visit) {
-      const { request } = visit;
-      const key = await authenticate(request, 'publish', services);
-      refuseEncodedBody(request);
-      requireJsonType(request);
-      const body = await readBody(request, services.limits.maxBodyBytes);
-      const { idempotency } = publishContext(services, { visit, key, addBody: (hash) => hash.update(body) });
+      const { key, body, context } = await readPublishRequest(services, visit, services.limits.maxBodyBytes);
+      const { idempotency } = context;
       const wanted = readJson(body, scheduleRequest);
       const times = { cron: wanted.cron, timeZone: wanted.timeZone ?? 'UTC' };
       const fault = cronFault(times);

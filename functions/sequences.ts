@@ -6,8 +6,8 @@ import { answerJson } from './answer.ts';
 import { askFleet } from './ask-fleet.ts';
 import { authenticate } from './authenticate.ts';
 import type { Door } from './door.ts';
-import { appliedPreference, publishContext } from './publish-context.ts';
-import { readBody, refuseEncodedBody, requireJsonType } from './request-body.ts';
+import { appliedPreference } from './publish-context.ts';
+import { readPublishRequest } from './publish-request.ts';
 import { publishSequenceDescription, readSequenceDescription } from './sequences-description.ts';
 import type { Services } from './services.ts';
 
@@ -19,12 +19,7 @@ function publishSequence(services: Services): Door {
   return {
     description: publishSequenceDescription,
     async open(visit) {
-      const { request } = visit;
-      const key = await authenticate(request, 'publish', services);
-      refuseEncodedBody(request);
-      requireJsonType(request);
-      const body = await readBody(request, services.limits.maxBulkBytes);
-      const context = publishContext(services, { visit, key, addBody: (hash) => void hash.update(body) });
+      const { body, context } = await readPublishRequest(services, visit, services.limits.maxBulkBytes);
       const { idempotency } = context;
       const drafts = readSequence(readStrictJson(body), { nowMs: services.clock.nowMs(), idempotency });
       const published = await services.publisher.publishTogether(drafts, context, {});
@@ -36,7 +31,7 @@ function publishSequence(services: Services): Door {
       return answerJson(
         202,
         { session, size: messages.length, state, set, route, duplicate, messages },
-        { location: `/v1/sequences/${session}`, ...appliedPreference(request) },
+        { location: `/v1/sequences/${session}`, ...appliedPreference(visit.request) },
       );
     },
   };

@@ -19,8 +19,7 @@ import { answerJson } from './answer.ts';
 import { authenticate } from './authenticate.ts';
 import { decideTransaction, findTransaction } from './decide-transaction.ts';
 import type { Door } from './door.ts';
-import { publishContext } from './publish-context.ts';
-import { readBody, refuseEncodedBody, requireJsonType } from './request-body.ts';
+import { readPublishRequest } from './publish-request.ts';
 import type { Services } from './services.ts';
 import {
   commitDescription,
@@ -44,14 +43,9 @@ function prepare(services: Services): Door {
   return {
     description: prepareDescription,
     async open(visit) {
-      const { request } = visit;
-      const key = await authenticate(request, 'publish', services);
-      refuseEncodedBody(request);
-      requireJsonType(request);
-      const body = await readBody(request, services.limits.maxBodyBytes);
+      const { key, body, context } = await readPublishRequest(services, visit, services.limits.maxBodyBytes);
       const { drafts, preparation } = readPrepare(readStrictJson(body), services);
       await refuseUnsigned(services, { drafts, preparation, owner: key.owner });
-      const context = publishContext(services, { visit, key, addBody: (hash) => hash.update(body) });
       const published = await services.publisher.publishTogether(
         drafts,
         { ...context, waitMs: 0 },
