@@ -13,6 +13,7 @@ import { asProblem, Problem } from '../problem.ts';
 import { bucketOf } from '../sets/bucket.ts';
 import type { RouteTable } from '../sets/route-table.ts';
 import { route, type Candidate, type RouteRequest } from '../sets/route.ts';
+import { whenAllAreWell } from '../sets/well-table.ts';
 import type { Topic } from '../subscriptions/subscription.ts';
 import {
   claimOf,
@@ -157,10 +158,10 @@ async function accept(parts: AcceptParts, asked: Asked): Promise<readonly Result
 
 /** With the SET that is meant when all are well: health and breakers change between two attempts. */
 function meantWhenWell({ table, context }: Asked, routed: Routed): Routed {
-  const healthy = { ...table, health: table.health.map(() => 'unknown' as const) };
   if (routed.draft.order?.kind === 'lane') return routed;
   const always = { random: () => 0, limit: 1 };
-  return { ...routed, candidates: route(requestOf({ ...routed, context }), healthy, () => true, always) };
+  const well = whenAllAreWell(table);
+  return { ...routed, candidates: route(requestOf({ ...routed, context }), well, () => true, always) };
 }
 
 /** Messages of one lane, session or key share a shard; the others are spread. */

@@ -7,20 +7,23 @@
 import type { RouteTable } from '../sets/route-table.ts';
 import { bucketOf } from '../sets/bucket.ts';
 import { route, type Candidate, type RouteRequest } from '../sets/route.ts';
+import { whenAllAreWell } from '../sets/well-table.ts';
 import { noneLeft } from './offer-in-turn.ts';
 
 /** Rules that say the same wherever the publisher is. */
 const steady: ReadonlySet<string> = new Set(['explicit', 'pin', 'key']);
 
 export function laneHome(table: RouteTable, request: RouteRequest, lane: string): Candidate {
-  const healthy = { ...table, health: table.health.map(() => 'unknown' as const) };
   const rules = request.topic.rules.filter((rule) => steady.has(rule));
   const asked = {
     topic: { ...request.topic, rules },
     key: lane,
     ...(request.choice === undefined ? {} : { choice: request.choice }),
   };
-  const candidates = route(asked, healthy, () => true, { random: () => 0, limit: table.sets.length });
+  const candidates = route(asked, whenAllAreWell(table), () => true, {
+    random: () => 0,
+    limit: table.sets.length,
+  });
   const [first] = candidates;
   if (first && steady.has(first.reason)) return first;
   const numbered = candidates.toSorted((a, b) => a.set.number - b.set.number);
