@@ -19,6 +19,9 @@ export interface HostPool {
 
 export function createHostPool(world: World, courier: Courier): HostPool {
   const hosts = new Map<string, Promise<SetHost>>();
+  /** Opened for a visit and not stopped yet. */
+  const visited = new Set<SetHost>();
+  let isStopped = false;
   const links = new Map<string, SetLink>();
   const kept = world.settings.SETWAY_HOSTED_SETS;
   const isKept = (set: string): boolean => kept.includes('*') || kept.includes(set);
@@ -62,16 +65,20 @@ export function createHostPool(world: World, courier: Courier): HostPool {
     async visit(set, work) {
       if (isKept(set)) return work(await keep(set));
       const host = await openHost(world, set, courier);
+      visited.add(host);
       try {
+        if (isStopped) throw new Problem('set-unavailable', 'This process is stopping.');
         return await work(host);
       } finally {
         await host.stop();
+        visited.delete(host);
       }
     },
     async stop() {
+      isStopped = true;
       const opened = await Promise.allSettled(hosts.values());
       const alive = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-      await Promise.all(alive.map((host) => host.stop()));
+      await Promise.all([...alive, ...visited].map((host) => host.stop()));
     },
   };
 }

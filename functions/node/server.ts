@@ -63,8 +63,8 @@ export async function startServer(settings: Settings, log: Log): Promise<NodeSer
     async stop() {
       clearInterval(refreshing);
       await server.close();
-      await cron?.stop();
-      await pool.stop();
+      // A host that stops ends what a cron function does with it.
+      await Promise.all([cron?.stop(), pool.stop()]);
       await agent.close();
       await drivers.close();
     },

@@ -4,6 +4,7 @@
  */
 import type { AgendaKind, DueEntry } from '../agenda/agenda.ts';
 import type { Clock } from '../clock.ts';
+import { atMost } from '../deadline.ts';
 import type { Store } from '../store/store.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { startDueLoop, type DueLoop } from './due-loop.ts';
@@ -39,11 +40,12 @@ export interface Budget {
 }
 
 export interface DueWork {
-  /** Claims and handles entries of one kind until there are none or the budget is spent. Returns how many. */
+  /** Claims and handles entries of one kind until there are none, the budget is spent or `stop`. Returns how many. */
   handle(kind: AgendaKind, budget: Budget): Promise<number>;
   startLoops(): void;
   /** Something of a kind, or of any, falls due after `afterMs`. */
   nudge(afterMs: number, kind?: AgendaKind): void;
+  /** Claims no more; resolves when what is under way has ended. */
   stop(): Promise<void>;
 }
 
@@ -55,6 +57,9 @@ const stayMs = 1_000;
 export function createDueWork(parts: DueWorkParts): DueWork {
   const kinds = Object.keys(parts.handlers) as AgendaKind[];
   let loops: readonly { readonly kind: AgendaKind; readonly loop: DueLoop }[] = [];
+  let isStopped = false;
+  const visits = new Set<Promise<number>>();
+  const stopping = Promise.withResolvers<void>();
 
   const loopOf = (store: Store, kind: AgendaKind): DueLoop => {
     const { handle, ...handler } = parts.handlers[kind];
@@ -72,7 +77,7 @@ export function createDueWork(parts: DueWorkParts): DueWork {
   const drain = async (store: Store, kind: AgendaKind, left: () => number): Promise<number> => {
     const { capacity, handle, isReady, leaseMs } = parts.handlers[kind];
     let handled = 0;
-    while (isReady() && left() - handled > 0) {
+    while (!isStopped && isReady() && left() - handled > 0) {
       const claimMs = leaseMs();
       const limit = Math.min(capacity, left() - handled);
       const entries = await store.claim({ set: parts.set, kind, limit, leaseMs: claimMs });
@@ -89,18 +94,23 @@ export function createDueWork(parts: DueWorkParts): DueWork {
     return Math.max(0, Math.min(stayMs, ...nexts.map((next) => next ?? stayMs)));
   };
 
+  const visit = async (kind: AgendaKind, { maxMs, maxItems, whenDry = 'leave' }: Budget): Promise<number> => {
+    const endMs = parts.clock.nowMs() + maxMs;
+    const isOver = (): boolean => isStopped || parts.clock.nowMs() >= endMs;
+    let handled = 0;
+    for (;;) {
+      for (const store of parts.stores)
+        handled += await drain(store, kind, () => (isOver() ? 0 : maxItems - handled));
+      if (whenDry === 'leave' || isOver() || handled >= maxItems) return handled;
+      await atMost(parts.clock, await nextMs(kind), stopping.promise);
+    }
+  };
+
   return {
-    async handle(kind, { maxMs, maxItems, whenDry = 'leave' }) {
-      const endMs = parts.clock.nowMs() + maxMs;
-      const isOver = (): boolean => parts.clock.nowMs() >= endMs;
-      let handled = 0;
-      for (;;) {
-        for (const store of parts.stores)
-          handled += await drain(store, kind, () => (isOver() ? 0 : maxItems - handled));
-        if (whenDry === 'leave' || isOver() || handled >= maxItems) return handled;
-        const waitMs = await nextMs(kind);
-        await new Promise<void>((resolve) => parts.clock.after(waitMs, resolve));
-      }
+    async handle(kind, budget) {
+      const visiting = visit(kind, budget);
+      visits.add(visiting);
+      return visiting.finally(() => visits.delete(visiting));
     },
     startLoops() {
       loops = parts.stores.flatMap((store) => kinds.map((kind) => ({ kind, loop: loopOf(store, kind) })));
@@ -109,7 +119,9 @@ export function createDueWork(parts: DueWorkParts): DueWork {
       for (const each of loops) if (kind === undefined || each.kind === kind) each.loop.nudge(afterMs);
     },
     async stop() {
-      await Promise.all(loops.map(({ loop }) => loop.stop()));
+      isStopped = true;
+      stopping.resolve();
+      await Promise.all([...loops.map(({ loop }) => loop.stop()), Promise.allSettled(visits)]);
     },
   };
 }

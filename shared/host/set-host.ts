@@ -203,6 +203,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
 }
 
 const ignore = (): void => undefined;
+
 function openOrderer(
   parts: SetHostParts,
   view: HostView,
