@@ -57,7 +57,9 @@ async function listenersOf(parts: JobParts, set: string): Promise<readonly Liste
   // Without the broker nobody knows who is behind: the audit repairs the agenda and leaves the rest for later.
   const backlog = await parts.visit(set, (host) => host.backlog()).catch(() => undefined);
   return [...catalog.subscriptions.values()].flatMap((subscription) => {
-    const { bindings, name, status, topic: topicName } = subscription;
+    const { bindings, kind, name, status, topic: topicName } = subscription;
+    // What a native consumer takes leaves no record here.
+    if (kind === 'amqp') return [];
     const topic = catalog.topics.get(topicName);
     const sinceMs = since.get(name);
     // A subscription that this SET does not know yet cannot have missed anything.

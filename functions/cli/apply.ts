@@ -44,7 +44,7 @@ export async function applySeed(
 
 function refuseBadWebhooks(seed: Seed, policy: WebhookUrlPolicy): void {
   const faults = seed.subscriptions.flatMap(({ endpoint }, index) => {
-    if (!('url' in endpoint)) return [];
+    if (!endpoint || !('url' in endpoint)) return [];
     try {
       checkWebhookUrl(endpoint.url, policy);
       return [];

@@ -5,18 +5,32 @@ import { name, owner, secrets } from './name-schemas.ts';
 /** 5 s, 30 s, 2 min, 10 min, 30 min, 2 h, 6 h: about nine hours in all. */
 const defaultRetryDelaysMs = [5_000, 30_000, 120_000, 600_000, 1_800_000, 7_200_000, 21_600_000];
 
-export const subscription = z.strictObject({
+/** The fields, one by one; what they say together is checked by `subscription`. */
+export const subscriptionFields = z.strictObject({
   name,
   owner,
   topic: name,
-  endpoint: z.union([z.strictObject({ url: z.url() }), z.strictObject({ function: name })]),
+  /** Who takes the messages out of the queue: we, for a webhook; a consumer that asks over HTTP; a native AMQP consumer. */
+  kind: z.enum(['webhook', 'pull', 'amqp']).default('webhook'),
+  /** Of a webhook, and only there. */
+  endpoint: z.union([z.strictObject({ url: z.url() }), z.strictObject({ function: name })]).optional(),
   bindings: z.array(z.string().min(1).max(255)).min(1).max(100).default(['#']),
   format: z.enum(['raw', 'cloudevents-binary', 'cloudevents-structured']).default('raw'),
   concurrency: z.int().min(1).max(1000).default(32),
   timeoutMs: z.int().min(100).max(300_000).default(15_000),
   retryDelaysMs: z.array(z.int().min(0).max(2_592_000_000)).max(50).default(defaultRetryDelaysMs),
-  secrets,
+  /** Sign the calls of a webhook; the other kinds have no calls. */
+  secrets: secrets.default([]),
   /** Items of a sequence: one call after the other (the default), or all in one call. */
   ordered: z.enum(['one-by-one', 'together']).optional(),
   status: z.enum(['active', 'paused']).default('active'),
+});
+
+export const subscription = subscriptionFields.superRefine((value, context) => {
+  const isWebhook = value.kind === 'webhook';
+  const refuse = (field: string, message: string): void =>
+    context.addIssue({ code: 'custom', path: [field], message });
+  if (isWebhook && value.endpoint === undefined) refuse('endpoint', 'A webhook needs one.');
+  if (isWebhook && value.secrets.length === 0) refuse('secrets', 'A webhook needs one to sign with.');
+  if (!isWebhook && value.endpoint !== undefined) refuse('endpoint', 'Only a webhook has one.');
 });

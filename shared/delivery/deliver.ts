@@ -22,7 +22,7 @@ import type { Message } from '../message/message.ts';
 import { shardOf } from '../message/shard.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import type { DeliveryKey, DeliveryStatus, Store } from '../store/store.ts';
-import type { Subscription } from '../subscriptions/subscription.ts';
+import { isPushed, type Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Answer, Courier } from './courier.ts';
 import { createLane, type Lane } from './lane.ts';
@@ -51,7 +51,7 @@ export interface Deliverer {
   take: (delivery: InboundDelivery, subscription: string) => void;
   /** Entries of kind `redeliver`, just claimed from a shard for `leaseMs`; resolves when all are recorded. */
   redeliver(store: Store, entries: readonly DueEntry[], leaseMs: number): Promise<void>;
-  /** One webhook call, not recorded; undefined when no slot was free while it was wanted. */
+  /** One webhook call, not recorded; undefined when no slot was free while it was wanted, or it has no webhook. */
   call(
     message: Message,
     subscription: Subscription,
@@ -92,6 +92,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
   };
 
   const deliver: Deliverer['call'] = async (message, subscription, attempt, isWanted) => {
+    if (!isPushed(subscription)) return undefined;
     const { name, endpoint, format, secrets, timeoutMs } = subscription;
     const dispatch = { message, subscription: name, attempt, endpoint, format, secrets, timeoutMs };
     const isFresh = (): boolean => parts.clock.nowMs() < (message.expiresAtMs ?? Infinity);
@@ -136,7 +137,8 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     // Kept no longer: the retention is over.
     if (!message) return store.finish([entry]);
     // Unknown may mean that this host's catalog is older than the subscription. One that was removed ends with its message.
-    if (subscription?.status !== 'active') return store.release([entry], pausedRetryMs);
+    if (subscription?.status !== 'active' || !isPushed(subscription))
+      return store.release([entry], pausedRetryMs);
     // A call that outlasts the lease would be made twice: by then the entry is somebody else's.
     const isWanted = (): boolean => parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
     const outcome = await deliver(message, subscription, entry.attempts + 1, isWanted);
@@ -158,7 +160,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       const { message } = arrival;
       const again = (): void => void parts.clock.after(tryAgainMs, () => delivery.requeue());
       // Just removed: its consumption is about to stop, and the queue keeps what it holds.
-      if (!subscription) return again();
+      if (!subscription || !isPushed(subscription)) return again();
       if (message.mode === 'fast') {
         delivery.ack();
         // At most once: a fast message that fails is counted, not tried again.

@@ -1,7 +1,12 @@
 /** What a host knows of the catalog: the subscriptions as they are for this SET, and RabbitMQ's shape after them. */
 import type { Broker } from '../broker/broker.ts';
 import type { CatalogSource } from '../catalog/catalog.ts';
-import type { Subscription, Topic } from '../subscriptions/subscription.ts';
+import {
+  isPushed,
+  type PushedSubscription,
+  type Subscription,
+  type Topic,
+} from '../subscriptions/subscription.ts';
 import { planTopology } from '../topology/plan.ts';
 import type { Register } from './register.ts';
 
@@ -15,7 +20,8 @@ export interface HostView {
   /** The subscription as it was at the last refresh; `disabled` if this SET has stopped it by itself. */
   subscription(name: string): Subscription | undefined;
   topic(name: string): Topic | undefined;
-  active(): readonly Subscription[];
+  /** Those whose messages this host pushes to a webhook. */
+  active(): readonly PushedSubscription[];
   /** The longest time one webhook call may take; 0 without subscriptions. */
   longestTimeoutMs(): number;
   /** Whether the catalog was read: before, every subscription looks unknown. */
@@ -54,6 +60,7 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
     active: () =>
       [...subscriptions.keys()]
         .flatMap((name) => subscription(name) ?? [])
+        .filter(isPushed)
         .filter(({ status }) => status === 'active'),
     longestTimeoutMs: () => Math.max(0, ...[...subscriptions.values()].map(({ timeoutMs }) => timeoutMs)),
     async refresh() {

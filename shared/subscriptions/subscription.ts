@@ -21,12 +21,21 @@ export type Endpoint = { readonly url: string } | { readonly function: string };
 /** How a message looks on the wire to the consumer. */
 export type DeliveryFormat = 'raw' | 'cloudevents-binary' | 'cloudevents-structured';
 
+/**
+ * Who takes the messages out of the queue: `webhook` we do, and call; `pull` a consumer that asks over HTTP; `amqp` a
+ * native consumer of RabbitMQ, and nothing here knows what becomes of them.
+ */
+export type SubscriptionKind = 'webhook' | 'pull' | 'amqp';
+
 /** A consumer group of a topic: each gets every message (that its bindings match). */
 export interface Subscription {
   readonly name: string;
   readonly owner: string;
   readonly topic: string;
-  readonly endpoint: Endpoint;
+  /** Absent: a webhook. */
+  readonly kind?: SubscriptionKind | undefined;
+  /** Of a webhook, and only there. */
+  readonly endpoint?: Endpoint | undefined;
   /** Binding keys against the tag; `*` one word, `#` zero or more words; ignored by fanout topics. */
   readonly bindings: readonly string[];
   readonly format: DeliveryFormat;
@@ -41,4 +50,11 @@ export interface Subscription {
   /** Items of a sequence: one call after the other (the default), or all in one call. */
   readonly ordered?: 'one-by-one' | 'together' | undefined;
   readonly status: 'active' | 'paused' | 'disabled';
+}
+
+/** A subscription whose messages are pushed to a webhook. */
+export type PushedSubscription = Subscription & { readonly endpoint: Endpoint };
+
+export function isPushed(subscription: Subscription): subscription is PushedSubscription {
+  return (subscription.kind ?? 'webhook') === 'webhook' && subscription.endpoint !== undefined;
 }

@@ -116,6 +116,16 @@ describe('a seed', () => {
       { subscriptions: [{ ...mail, secrets: ['hunter2'] }] },
       ['/subscriptions/0/secrets/0'],
     ],
+    [
+      'a webhook without URL or secret',
+      { subscriptions: [{ name: 'mail', owner: 'shop', topic: 'orders' }] },
+      ['/subscriptions/0/endpoint', '/subscriptions/0/secrets'],
+    ],
+    [
+      'a native consumer with a URL',
+      { subscriptions: [{ ...mail, kind: 'amqp' }] },
+      ['/subscriptions/0/endpoint'],
+    ],
     ['an API key as it is shown', { keys: [{ ...key, secretHash: 'sk_abc' }] }, ['/keys/0/secretHash']],
     ['a field nobody knows', { topics: [{ name: 'orders', owner: 'shop', durable: true }] }, ['/topics/0']],
   ])('with %s is refused where it stands', (_fault, change, at) => {

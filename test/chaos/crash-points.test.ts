@@ -9,6 +9,7 @@ import { useStack } from '../stack/current-stack.ts';
 import { deadline } from './deadline.ts';
 import { liveUntil, type Moment } from './mortal.ts';
 import { groups, openOneSet, set, settled, type OneSet } from './one-set.ts';
+import { isPushed } from '../../shared/subscriptions/subscription.ts';
 
 const stack = useStack();
 
@@ -84,7 +85,7 @@ async function dueWork(one: OneSet): Promise<readonly Offer[]> {
   // Its broker copy was handled meanwhile: the effect is there, the retry's entry is left over.
   const { message } = ended;
   const subscription = one.catalog.subscriptions.get('inventory');
-  if (!subscription) throw new RangeError('The catalog lacks a group.');
+  if (!subscription || !isPushed(subscription)) throw new RangeError('The catalog lacks a group.');
   await one.courier.carry([{ ...subscription, message, subscription: 'inventory', attempt: 1 }]);
   await one.store.record(
     [{ ...first, messageId: message.id, state: 'DONE', status: 200, error: null, retryAfterMs: 0 }],

@@ -40,5 +40,5 @@ export function addListeners(seed: SeedInput, receiverUrl: string, listeners: Li
 
 /** The signing secret of a subscription. */
 export function secretOf({ subscriptions = [] }: SeedInput, name: string): string {
-  return subscriptions.find((subscription) => subscription.name === name)?.secrets[0] ?? '';
+  return subscriptions.find((subscription) => subscription.name === name)?.secrets?.[0] ?? '';
 }
