@@ -14,6 +14,7 @@ import {
 import { benchOrdered } from './ordered-bench.ts';
 import { benchRelease } from './release-bench.ts';
 import { figuresOf, renderTable } from './result.ts';
+import { benchWaiting } from './waiting-bench.ts';
 import { createWorld, startBenchStack, type Report, type World } from './world.ts';
 import { stopSignal } from '../stack/stop-signal.ts';
 
@@ -39,10 +40,11 @@ async function bench(options: Options): Promise<void> {
   }
 }
 
-async function measure(parts: BenchParts, { only }: Options): Promise<readonly Measurement[]> {
+async function measure(parts: BenchParts, { only, waiting }: Options): Promise<readonly Measurement[]> {
   const receiver = await startScript('receiver.ts');
   const place = { receiverUrl: receiver.url, concurrencies };
   const onNode = await createWorld(parts.stack, 'node', place);
+  if (waiting > 0) return measureWaiting(parts, onNode, waiting);
   const onWorkerd = await createWorld(parts.stack, 'workerd', place);
   const measured: Measurement[] = [];
   if (only !== 'delivery') {
@@ -54,6 +56,17 @@ async function measure(parts: BenchParts, { only }: Options): Promise<readonly M
     measured.push(...(await benchDeliveries({ ...parts, receiver }, onNode, onWorkerd)));
   }
   await receiver.stop();
+  return measured;
+}
+
+async function measureWaiting(
+  parts: BenchParts,
+  world: World,
+  waiting: number,
+): Promise<readonly Measurement[]> {
+  const server = await startSetwayOnNode(parts, world);
+  const measured = await benchWaiting(parts, { name: 'Node', server, world }, waiting);
+  await server.stop();
   return measured;
 }
 

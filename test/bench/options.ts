@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 export const help = `npm run bench [-- OPTIONS] — measures Setway beside what one would write oneself
 
   --only publish|delivery   one half of it
+  --waiting N               only this: publishing while N messages wait for their time (try 1000000, which takes minutes)
   --seconds N               length of one measurement (default 8)
   --json                    one JSON array of {name, value, unit, ratio?, of?} on standard output, and nothing
                             else there (with "npm run --silent bench -- --json")
@@ -16,6 +17,8 @@ the exit code is 0, and 1 when something could not be measured.
 export interface Options {
   readonly only: 'publish' | 'delivery' | undefined;
   readonly seconds: number;
+  /** Messages that wait meanwhile; 0 leaves that measurement out. */
+  readonly waiting: number;
   readonly output: 'table' | 'json' | 'help';
 }
 
@@ -26,14 +29,18 @@ export function readOptions(args: readonly string[]): Options {
     options: {
       only: { type: 'string' },
       seconds: { type: 'string', default: '8' },
+      waiting: { type: 'string', default: '0' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   const seconds = Number(values.seconds);
   if (!(seconds >= 0.5 && seconds <= 600)) throw new RangeError('--seconds: from 0.5 to 600');
+  const waiting = Number(values.waiting);
+  if (!Number.isInteger(waiting / 1000) || waiting < 0 || waiting > 10_000_000)
+    throw new RangeError('--waiting: thousands, up to 10000000');
   const { only } = values;
   if (only !== undefined && only !== 'publish' && only !== 'delivery')
     throw new RangeError('--only: publish or delivery');
-  return { only, seconds, output: values.help ? 'help' : values.json ? 'json' : 'table' };
+  return { only, seconds, waiting, output: values.help ? 'help' : values.json ? 'json' : 'table' };
 }
