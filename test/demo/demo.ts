@@ -1,6 +1,7 @@
 /**
  * `npm run demo`: thousands of orders from the world's cities through the Setway that `npm start` runs, or through one
- * started for it, and then the proof: per SET how many, how long it took, nothing lost, nothing doubled.
+ * started for it, and then the proof: per SET how many, how long it took, nothing lost, nothing doubled. Or, with
+ * `--example`, one of the uses in examples/.
  */
 import { parseArgs } from 'node:util';
 import { demoSets } from '../stack/demo-world.ts';
@@ -10,6 +11,8 @@ import { audit, isClean, readEffects, stockUp } from './audit.ts';
 import { sendCopies } from './broker-copies.ts';
 import { readCities } from './cities.ts';
 import { openSetDatabases, runMark, type DeliveryCounts, type SetDatabases } from './deliveries.ts';
+import { listExamples } from './examples/examples.ts';
+import { playExample } from './examples/play.ts';
 import { makeOrders } from './orders.ts';
 import { createPaint } from './paint.ts';
 import { grouped, startBar } from './progress-bar.ts';
@@ -25,9 +28,13 @@ effects in the consumers' tables. Uses the Setway that "npm start" runs, or star
   --orders N        how many (10000)
   --concurrency N   requests at once (64)
   --node            if it has to start one: in one Node process instead of workerd
+  --example NAME    play an example instead
   --help            this text
 
-The exit code is 1 when an effect is missing or doubled.
+Examples:
+${listExamples()}
+
+The exit code is 1 when an effect is missing or doubled, or an example ends wrong.
 `;
 
 /** Deliveries that stand still this long will not come any more: above the longest wait of the demo's retry schedule. */
@@ -59,6 +66,7 @@ async function main(): Promise<number> {
       orders: { type: 'string', default: '10000' },
       concurrency: { type: 'string', default: '64' },
       node: { type: 'boolean' },
+      example: { type: 'string' },
       help: { type: 'boolean' },
     },
   });
@@ -66,6 +74,7 @@ async function main(): Promise<number> {
     console.log(help);
     return 0;
   }
+  if (values.example !== undefined) return playExample(values.example, signalled);
   const wish = {
     orders: countFrom('--orders', values.orders, 1_000_000),
     concurrency: countFrom('--concurrency', values.concurrency, 1_000),

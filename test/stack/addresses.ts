@@ -55,14 +55,25 @@ export async function removeOwnVhosts(): Promise<void> {
 }
 
 /** Creates an empty database; one that exists stays as it is. */
-export async function createDatabase({ postgresUrl }: StackAddresses, database: string): Promise<void> {
-  const client = new pg.Client({ connectionString: postgresUrl, connectionTimeoutMillis: 5_000 });
-  await client.connect();
+export async function createDatabase(addresses: StackAddresses, database: string): Promise<void> {
   try {
-    await client.query(`CREATE DATABASE ${pg.escapeIdentifier(database)}`);
+    await maintain(addresses, `CREATE DATABASE ${pg.escapeIdentifier(database)}`);
   } catch (error) {
     const isThere = error instanceof pg.DatabaseError && error.code === '42P04';
     if (!isThere) throw error;
+  }
+}
+
+/** Removes a database, whoever is still connected to it; one that is not there is fine. */
+export async function dropDatabase(addresses: StackAddresses, database: string): Promise<void> {
+  await maintain(addresses, `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(database)} WITH (FORCE)`);
+}
+
+async function maintain({ postgresUrl }: StackAddresses, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: postgresUrl, connectionTimeoutMillis: 5_000 });
+  await client.connect();
+  try {
+    await client.query(statement);
   } finally {
     await client.end();
   }

@@ -28,10 +28,11 @@ export interface FoundSetway {
   readonly url: string;
   readonly platform: Platform;
   readonly deployment: Deployment;
+  /** Of the stack below it. */
+  readonly addresses: StackAddresses;
 }
 
 export interface LocalSetway extends FoundSetway {
-  readonly addresses: StackAddresses;
   /** Where the edge writes its lines. */
   readonly logFile: string;
   /** The edge first, then the servers behind it. Calling it twice is fine. */
@@ -43,6 +44,7 @@ const recordSchema = z.object({
   startedAt: z.string(),
   url: z.string(),
   platform: z.enum(['workerd', 'node']),
+  addresses: z.custom<StackAddresses>((value) => value !== undefined),
 });
 type RunRecord = z.infer<typeof recordSchema>;
 
@@ -76,7 +78,7 @@ export async function startLocal(options: LocalOptions): Promise<LocalSetway> {
       serveEdge(platform, { deployment, addresses: stack.addresses, port, dir: place.dir, logFile }),
     );
     closers.push(() => edge.stop());
-    writeRecord(place.dir, { url: edge.url, platform });
+    writeRecord(place.dir, { url: edge.url, platform, addresses: stack.addresses });
     closers.push(async () => rmSync(recordFile(place.dir), { force: true }));
     return { url: edge.url, platform, deployment, addresses: stack.addresses, logFile, stop };
   } catch (error) {
@@ -100,7 +102,9 @@ export function startPlace(env: NodeJS.ProcessEnv): StackPlace {
 /** The Setway that runs in this folder; undefined when there is none. */
 export function findRunning(dir: string): FoundSetway | undefined {
   const record = readRecord(dir);
-  return record && { url: record.url, platform: record.platform, deployment: readDeployment(dir) };
+  if (!record) return undefined;
+  const { url, platform, addresses } = record;
+  return { url, platform, addresses, deployment: readDeployment(dir) };
 }
 
 async function timed<T>(log: Log, what: string, work: () => Promise<T>): Promise<T> {
@@ -126,7 +130,7 @@ function recordFile(dir: string): string {
   return path.join(dir, 'running.json');
 }
 
-function writeRecord(dir: string, where: Pick<RunRecord, 'url' | 'platform'>): void {
+function writeRecord(dir: string, where: Pick<RunRecord, 'url' | 'platform' | 'addresses'>): void {
   const own = listProcesses().find(({ pid }) => pid === process.pid);
   const record = { pid: process.pid, startedAt: own?.startedAt ?? '', ...where };
   writeFileSync(recordFile(dir), JSON.stringify(record));
