@@ -122,13 +122,15 @@ export async function benchLoadGenerator(parts: BenchParts): Promise<Measurement
 
 async function nothing(): Promise<void> {}
 
-/** @returns (a), (b), (c), and Setway on Node beside them */
+/** @returns (a), (b), (c), (e), and Setway on Node beside them */
 export async function benchPublishOnNode(parts: BenchParts, world: World): Promise<readonly Measurement[]> {
   const { stack } = parts;
   const confirms = await measureConfirms(parts);
   const management = await measureManagement(parts);
   const bareQueue = await createBareQueue(stack, 'bare-publisher');
   const bare = await startScript('bare-publisher.ts', bareQueue.env);
+  const plainQueue = await createBareQueue(stack, 'plain-publisher');
+  const plain = await startScript('plain-publisher.ts', plainQueue.env);
   const node = await startSetwayOnNode(parts, world);
   const clean = () => world.purge(publishTopic);
   const setway = { server: node, url: node.url, clean };
@@ -141,6 +143,13 @@ export async function benchPublishOnNode(parts: BenchParts, world: World): Promi
       request: plainRequest,
       clean: () => purgeQueue(stack, bareQueue.vhost, bareQueue.queue),
     },
+    {
+      name: "Setway's libraries alone (e)",
+      server: plain,
+      url: plain.url,
+      request: setwayRequest(world, publishTopic, 'fast'),
+      clean: () => purgeQueue(stack, plainQueue.vhost, plainQueue.queue),
+    },
     { ...setway, name: 'Node, fast', request: setwayRequest(world, publishTopic, 'fast') },
     { ...setway, name: 'Node, confirm', request: setwayRequest(world, publishTopic, 'confirm') },
     {
@@ -150,14 +159,16 @@ export async function benchPublishOnNode(parts: BenchParts, world: World): Promi
     },
     { ...setway, name: `Node, bulk of ${bulkSize}, confirm`, request: bulkRequest(world, publishTopic) },
   ]);
-  await Promise.all([bare.stop(), node.stop()]);
-  const [a, fast, confirm, keyed, bulk] = measured;
-  if (!a || !fast || !confirm || !keyed || !bulk) throw new RangeError('A publish measurement is missing.');
+  await Promise.all([bare.stop(), plain.stop(), node.stop()]);
+  const [a, e, fast, confirm, keyed, bulk] = measured;
+  if (!a || !e || !fast || !confirm || !keyed || !bulk)
+    throw new RangeError('A publish measurement is missing.');
   return [
     a,
     management,
     confirms,
-    compare(fast, a, 0.8),
+    compare(e, a),
+    compare(compare(fast, a, 0.8), e),
     compare(compare(confirm, a, 0.5), management, 4),
     compare(keyed, a),
     compare(inMessages(bulk), confirms, 0.5),
