@@ -40,7 +40,7 @@ async function carryOne(parts: CourierParts, dispatch: Dispatch): Promise<Answer
     error: asProblem(error).message,
   }));
   const nowMs = parts.clock.nowMs();
-  return { ...outcomeOf(answer, nowMs), durationMs: nowMs - beganMs };
+  return { ...outcomeOf(answer, nowMs, dispatch), durationMs: nowMs - beganMs };
 }
 
 function call(parts: CourierParts, dispatch: Dispatch): Promise<WebhookAnswer> {
@@ -58,6 +58,7 @@ function requestOf(dispatch: Dispatch, url: string, nowMs: number): WebhookReque
   const body = isStructured ? toStructuredEvent(message) : message.body;
   const headers = {
     ...message.headers,
+    ...dispatch.headers,
     ...(format === 'cloudevents-binary' ? toBinaryEvent(message) : {}),
     'content-type': isStructured ? structuredType : message.contentType,
     'user-agent': 'Setway',
@@ -76,7 +77,7 @@ function requestOf(dispatch: Dispatch, url: string, nowMs: number): WebhookReque
       secrets: dispatch.secrets,
     }),
   };
-  return { url, headers, body, timeoutMs: dispatch.timeoutMs };
+  return { url, headers, body, timeoutMs: dispatch.timeoutMs, method: dispatch.method };
 }
 
 function orderHeaders(order: Order): Readonly<Record<string, string>> {
@@ -116,8 +117,9 @@ const excerptCharacters = 1024;
 async function callFunction(parts: CourierParts, name: string, dispatch: Dispatch): Promise<WebhookAnswer> {
   const handle = parts.functions[name];
   if (!handle) return { error: `This deployment has no webhook function "${name}".` };
-  const { url, headers, body } = requestOf(dispatch, `https://webhooks.invalid/${name}`, parts.clock.nowMs());
-  const request = new Request(url, { method: 'POST', headers, body: Buffer.from(body) });
+  const written = requestOf(dispatch, `https://webhooks.invalid/${name}`, parts.clock.nowMs());
+  const { url, headers, body, method = 'POST' } = written;
+  const request = new Request(url, { method, headers, body: Buffer.from(body) });
   let cancel = (): void => undefined;
   const timeout = new Promise<WebhookAnswer>((resolve) => {
     const late = { error: `No answer within ${dispatch.timeoutMs} ms` };

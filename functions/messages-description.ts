@@ -108,6 +108,10 @@ const rawHeaders = requestHeaders.extend({
   'Setway-Deliver-After': deliverAfterTime.optional(),
   'Setway-Deliver-At': deliverAtTime.optional(),
   'Setway-Expires-After': expiresAfterTime.optional(),
+  'Setway-Retries': z.string().optional().meta({
+    description: "Overrides the subscriptions' retries: waits, or an exponential schedule, and options.",
+    example: '5s, 1m, 10m; attempts=5; timeout=2s',
+  }),
   'Setway-Header-{name}': z
     .string()
     .optional()

@@ -95,11 +95,11 @@ class Call implements Dispatcher.DispatchHandler {
   }
 
   begin(agent: Agent): void {
-    const { url, headers, body } = this.request;
+    const { url, headers, body, method = 'POST' } = this.request;
     try {
       const { origin, pathname, search } = new URL(url);
       agent.dispatch(
-        { origin, path: pathname + search, method: 'POST', headers: { ...headers, ...fixedHeaders }, body },
+        { origin, path: pathname + search, method, headers: { ...headers, ...fixedHeaders }, body },
         this,
       );
     } catch (error) {

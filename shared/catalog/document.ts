@@ -5,7 +5,7 @@ import type { SetHealth } from '../sets/set.ts';
 import type { Catalog } from './catalog.ts';
 import type { Seed } from './seed.ts';
 
-/** The same shape as a seed; `brokerUrls`, `databaseUrl(s)` and `secrets` hold sealed texts. Older ones have no outboxes. */
+/** The same shape as a seed; `brokerUrls`, `databaseUrl(s)`, `secrets` and the values of `headers` hold sealed texts. Older ones have no outboxes. */
 export type CatalogDocument = Omit<Seed, 'outboxes'> &
   Partial<Pick<Seed, 'outboxes'>> & { readonly sealed: true };
 
@@ -23,8 +23,23 @@ export function sealSeed(seed: Seed, sealer: Sealer): CatalogDocument {
       ...topic,
       ...(secrets === undefined ? {} : { secrets: secrets.map(seal) }),
     })),
-    subscriptions: seed.subscriptions.map((entry) => ({ ...entry, secrets: entry.secrets.map(seal) })),
+    subscriptions: seed.subscriptions.map((entry) => ({
+      ...entry,
+      ...headersThrough(seal, entry),
+      secrets: entry.secrets.map(seal),
+    })),
     outboxes: seed.outboxes.map((entry) => ({ ...entry, databaseUrl: seal(entry.databaseUrl) })),
+  };
+}
+
+/** Headers of calls may hold credentials. */
+function headersThrough(
+  change: (value: string) => string,
+  { headers }: { readonly headers?: Readonly<Record<string, string>> | undefined },
+): { readonly headers?: Readonly<Record<string, string>> } {
+  if (headers === undefined) return {};
+  return {
+    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, change(value)])),
   };
 }
 
@@ -49,7 +64,10 @@ export function compileCatalog(
       document.topics.map((topic) => [topic.name, { ...topic, secrets: (topic.secrets ?? []).map(open) }]),
     ),
     subscriptions: new Map(
-      document.subscriptions.map((entry) => [entry.name, { ...entry, secrets: entry.secrets.map(open) }]),
+      document.subscriptions.map((entry) => [
+        entry.name,
+        { ...entry, ...headersThrough(open, entry), secrets: entry.secrets.map(open) },
+      ]),
     ),
     sets: new Map(sets.map((set) => [set.id, set])),
     access: new Map(

@@ -1,5 +1,6 @@
 /** A subscription as a person writes it, with every default. */
 import { z } from 'zod';
+import { deliveryPolicy } from './delivery-policy-schema.ts';
 import { name, owner, secrets } from './name-schemas.ts';
 
 /** 5 s, 30 s, 2 min, 10 min, 30 min, 2 h, 6 h: about nine hours in all. */
@@ -19,6 +20,7 @@ export const subscriptionFields = z.strictObject({
   concurrency: z.int().min(1).max(1000).default(32),
   timeoutMs: z.int().min(100).max(300_000).default(15_000),
   retryDelaysMs: z.array(z.int().min(0).max(2_592_000_000)).max(50).default(defaultRetryDelaysMs),
+  ...deliveryPolicy,
   /** Sign the calls of a webhook; the other kinds have no calls. */
   secrets: secrets.default([]),
   /** Items of a sequence: one call after the other (the default), or all in one call. */

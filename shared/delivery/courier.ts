@@ -6,12 +6,13 @@
 import type { MessageId, TransactionId } from '../identifier.ts';
 import type { Message } from '../message/message.ts';
 import type { DeliveryFormat, Endpoint } from '../subscriptions/subscription.ts';
+import type { AnswerRules, RequestRules } from '../subscriptions/delivery-policy.ts';
 import type { CheckAnswer } from '../webhook/check-answer.ts';
 
 export type { CheckAnswer } from '../webhook/check-answer.ts';
 
 /** One delivery to make: everything the courier needs, plain data that survives a structured clone. */
-export interface Dispatch {
+export interface Dispatch extends AnswerRules, RequestRules {
   readonly message: Message;
   readonly subscription: string;
   /** 1 for the first try. */

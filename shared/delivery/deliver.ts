@@ -12,7 +12,6 @@
  */
 import { createBatcher, type Batcher } from '../batcher.ts';
 import type { DueEntry } from '../agenda/agenda.ts';
-import { retryDelayMs } from '../backoff.ts';
 import type { InboundDelivery } from '../broker/broker.ts';
 import type { Clock } from '../clock.ts';
 import type { MessageId } from '../identifier.ts';
@@ -22,9 +21,10 @@ import type { Message } from '../message/message.ts';
 import { shardOf } from '../message/shard.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import type { DeliveryKey, DeliveryStatus, Store } from '../store/store.ts';
-import { isPushed, type Subscription } from '../subscriptions/subscription.ts';
+import { timeoutOf, waitAfterMs } from '../subscriptions/delivery-policy.ts';
+import { isPushed, type PushedSubscription, type Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
-import type { Answer, Courier } from './courier.ts';
+import type { Answer, Courier, Dispatch } from './courier.ts';
 import { createLane, type Lane } from './lane.ts';
 import { tryAgainMs, untilItWorks } from './patience.ts';
 
@@ -93,15 +93,15 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
 
   const deliver: Deliverer['call'] = async (message, subscription, attempt, isWanted) => {
     if (!isPushed(subscription)) return undefined;
-    const { name, endpoint, format, secrets, timeoutMs } = subscription;
-    const dispatch = { message, subscription: name, attempt, endpoint, format, secrets, timeoutMs };
+    const { name } = subscription;
+    const dispatch = dispatchOf(subscription, message, attempt);
     const isFresh = (): boolean => parts.clock.nowMs() < (message.expiresAtMs ?? Infinity);
     const answer = await laneOf(name).carry(dispatch, () => isFresh() && (isWanted?.() ?? true));
     if (answer === 'not-begun') return isFresh() ? undefined : skipped(parts, message, name, attempt);
     countAnswer(parts, name, answer);
     if (answer.verdict === 'disable')
       await parts.disable(name, answer.error ?? 'The webhook answered 410 Gone.');
-    return outcomeOf(message.id, subscription, attempt, answer);
+    return outcomeOf(message, subscription, attempt, answer);
   };
 
   const record = async (outcome: DeliveryOutcome | undefined): Promise<void> => {
@@ -222,19 +222,45 @@ function skipped(
   return { messageId: message.id, subscription, attempt, state: 'SKIPPED', error, ...nothing };
 }
 
-/** What an answer means for the delivery: done, another try by the subscription's schedule, or dead. */
+function dispatchOf(subscription: PushedSubscription, message: Message, attempt: number): Dispatch {
+  const { name, endpoint, format, secrets, headers, maxRetryAfterMs, method, nonRetryable } = subscription;
+  return {
+    message,
+    subscription: name,
+    attempt,
+    endpoint,
+    format,
+    secrets,
+    timeoutMs: timeoutOf(subscription, message),
+    method,
+    headers,
+    maxRetryAfterMs,
+    nonRetryable,
+  };
+}
+
+/** What an answer means for the delivery: done, another try when the schedule says so, or the end. */
 function outcomeOf(
-  messageId: MessageId,
+  message: Message,
   subscription: Subscription,
   attempt: number,
   answer: Answer,
 ): DeliveryOutcome {
   const { status, error, durationMs } = answer;
-  const shared = { messageId, subscription: subscription.name, attempt, status, error, durationMs };
-  const delayMs = retryDelayMs(subscription.retryDelaysMs, attempt, Math.random);
+  const shared = {
+    messageId: message.id,
+    subscription: subscription.name,
+    attempt,
+    status,
+    error,
+    durationMs,
+  };
+  const delayMs = waitAfterMs(subscription, message, attempt, Math.random);
   if (answer.verdict === 'done') return { ...shared, state: 'DONE', retryAfterMs: 0 };
-  if (answer.verdict !== 'retry' || delayMs === undefined)
-    return { ...shared, state: 'DEAD', retryAfterMs: 0 };
+  if (answer.verdict !== 'retry' || delayMs === undefined) {
+    const isDropped = subscription.atEnd === 'drop' && answer.verdict !== 'disable';
+    return { ...shared, state: isDropped ? 'SKIPPED' : 'DEAD', retryAfterMs: 0 };
+  }
   return { ...shared, state: 'RETRY', retryAfterMs: answer.retryAfterMs ?? delayMs };
 }
 

@@ -16,7 +16,8 @@ export const maxBatchItems = 1000;
 /** Object members of a whole batch. */
 export const maxBatchMembers = 50_000;
 
-const { topic, tag, key, route, headers, deliverAfter, deliverAt, expiresAfter } = publishSchema.shape;
+const { topic, tag, key, route, headers, deliverAfter, deliverAt, expiresAfter, retries } =
+  publishSchema.shape;
 const { body, bodyBase64, contentType } = publishSchema.shape;
 
 const itemSchema = z
@@ -51,6 +52,7 @@ export const batchSchema = z
     deliverAfter,
     deliverAt,
     expiresAfter,
+    retries,
   })
   .meta({ id: 'Batch', description: 'Items that are stored, sent and delivered as one.' });
 

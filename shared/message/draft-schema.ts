@@ -3,6 +3,7 @@
  * them. All texts are ASCII, so characters are bytes and the limits below are bytes.
  */
 import { z } from 'zod';
+import { messageRetries } from './retries.ts';
 
 /**
  * A topic or SET: words of ASCII letters, digits, `_` and `-`, joined by single dots. Homoglyphs, full-width letters,
@@ -138,10 +139,15 @@ export const publishSchema = z
     deliverAfter: deliverAfterTime.optional(),
     deliverAt: deliverAtTime.optional(),
     expiresAfter: expiresAfterTime.optional(),
+    retries: messageRetries.optional(),
   })
   .refine(({ lane, mode }) => lane === undefined || mode !== 'fast', {
     path: ['lane'],
     error: 'A lane orders what is stored, and fast is not: leave one of them out.',
+  })
+  .refine(({ retries, mode }) => retries === undefined || mode !== 'fast', {
+    path: ['retries'],
+    error: 'A fast message is tried once: leave one of them out.',
   })
   .meta({ id: 'Publish', description: 'One message to publish.' });
 

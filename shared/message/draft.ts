@@ -2,7 +2,7 @@
  * From what a client sent to a `Draft` within all limits. Two forms:
  *
  * JSON form   `{topic, tag?, key?, lane?, mode?, body | bodyBase64, contentType?, headers?, route?, deliverAfter? | deliverAt?,
- *             expiresAfter?}`
+ *             expiresAfter?, retries?}`
  * raw form    the payload is the request's body, byte for byte, its type is `Content-Type`, and the rest are headers:
  *
  *   Setway-Tag              eu.created
@@ -13,6 +13,7 @@
  *   Setway-Route-Fallback   only | prefer            needs Setway-Set
  *   Setway-Deliver-After    10m                      or Setway-Deliver-At: 2026-12-24T18:00:00Z
  *   Setway-Expires-After    1h
+ *   Setway-Retries          5s, 1m, 10m; attempts=5    or exponential; first=5s; factor=3; max=6h; attempts=8
  *   Setway-Header-<name>    a header <name> of the client's own, passed on to the webhook
  *
  * An unknown `Setway-*` header is refused like an unknown field. `Setway-Latitude` and `Setway-Longitude` are read
@@ -27,6 +28,7 @@ import type { ClientHeaders } from './client-headers.ts';
 import { publishSchema } from './draft-schema.ts';
 import type { PublishRequest } from './draft-schema.ts';
 import type { Draft } from './message.ts';
+import { messageRetries, readRetriesHeader, toRetries } from './retries.ts';
 import { readTimes, type GivenTimes, type Times } from './times.ts';
 
 const jsonType = 'application/json';
@@ -43,6 +45,7 @@ const headerFields = {
   'setway-deliver-after': 'deliverAfter',
   'setway-deliver-at': 'deliverAt',
   'setway-expires-after': 'expiresAfter',
+  'setway-retries': 'retries',
 } as const;
 type HeaderField = (typeof headerFields)[keyof typeof headerFields];
 const placeHeaders: ReadonlySet<string> = new Set(['setway-latitude', 'setway-longitude']);
@@ -85,11 +88,12 @@ export function readRawDraft(raw: RawPublish, nowMs: number): Draft {
   const faults: Fault[] = [];
   const { fields, contentType, own } = sortHeaders(raw.headers, faults);
   const headers = readClientHeaders(own, 'Setway-Header-', faults);
-  const { set, fallback, ...rest } = fields;
+  const { set, fallback, retries, ...rest } = fields;
   const request = {
     topic: raw.topic,
     ...rest,
     contentType: contentType ?? bytesType,
+    ...(retries === undefined ? {} : { retries: readRetriesHeader(retries) }),
     ...(set === undefined ? {} : { route: { set, ...(fallback === undefined ? {} : { fallback }) } }),
   };
   if (fallback !== undefined && set === undefined) {
@@ -121,7 +125,7 @@ interface Content extends Payload {
 }
 
 function toDraft(request: PublishRequest, content: Content): Draft {
-  const { topic, tag, key, lane, route } = request;
+  const { topic, tag, key, lane, retries, route } = request;
   return {
     topic,
     ...(tag === undefined ? {} : { tag }),
@@ -132,6 +136,7 @@ function toDraft(request: PublishRequest, content: Content): Draft {
     headers: content.headers,
     ...content.times,
     ...(lane === undefined ? {} : { order: { kind: 'lane' as const, lane } }),
+    ...(retries === undefined ? {} : { retries: toRetries(retries) }),
     ...(route === undefined ? {} : { route: { set: route.set, fallback: route.fallback ?? 'prefer' } }),
   };
 }
@@ -188,6 +193,12 @@ function sortHeaders(headers: RawPublish['headers'], faults: Fault[]): SortedHea
   return { fields, contentType, own };
 }
 
+/** Fields of fields. */
+const fieldsWithin: Readonly<Record<string, readonly string[]>> = {
+  route: ['set', 'fallback'],
+  retries: Object.keys(messageRetries.shape),
+};
+
 type Issue = NonNullable<ReturnType<typeof publishSchema.safeParse>['error']>['issues'][number];
 
 /** The faults of one issue by JSON pointer. @param known the fields there are */
@@ -196,7 +207,7 @@ export function faultsOf(issue: Issue, known: readonly string[]): Fault[] {
     .map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`)
     .join('');
   if (issue.code !== 'unrecognized_keys') return [{ at: pointer, detail: issue.message }];
-  const names = issue.path.length === 0 ? known : ['set', 'fallback'];
+  const names = issue.path.length === 0 ? known : (fieldsWithin[String(issue.path.at(-1))] ?? []);
   return issue.keys.map((key) => ({
     at: `${pointer}/${key.slice(0, 64)}`,
     detail: `There is no such field.${didYouMean(key, names)}`,
@@ -219,6 +230,7 @@ const headerOfPath: Readonly<Record<string, string>> = {
 
 function rawFaultsOf(issue: Issue): Fault[] {
   const path = issue.path.join('.');
+  if (issue.path[0] === 'retries') return [{ at: 'Setway-Retries', detail: issue.message }];
   return [{ at: headerOfPath[path] ?? path, detail: issue.message }];
 }
 

@@ -1,4 +1,5 @@
 import type { MessageId } from '../identifier.ts';
+import type { Retries } from './retries.ts';
 
 /**
  * How much a publish promises.
@@ -65,6 +66,8 @@ export interface Draft {
   readonly batch?: Batch;
   /** `high` overtakes what waits in the normal queue. */
   readonly priority?: 'high';
+  /** In place of what its subscriptions say. */
+  readonly retries?: Retries;
   /** The message whose content this one repeats. */
   readonly replayOf?: MessageId;
 }

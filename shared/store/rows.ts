@@ -36,11 +36,12 @@ export function instantOrNull(value: unknown): string | null {
 }
 
 /** What few messages have and nobody searches for: kept as it is beside the body. */
-type Options = Pick<Message, 'order' | 'batch' | 'priority' | 'replayOf'>;
+type Options = Pick<Message, 'order' | 'batch' | 'priority' | 'replayOf' | 'retries'>;
 
 /** Undefined when there is nothing to keep. */
-export function optionsOf({ order, batch, priority, replayOf }: Message): Row | undefined {
-  return (order ?? batch ?? priority ?? replayOf) ? { order, batch, priority, replayOf } : undefined;
+export function optionsOf({ order, batch, priority, replayOf, retries }: Message): Row | undefined {
+  const isPlain = (order ?? batch ?? priority ?? replayOf ?? retries) === undefined;
+  return isPlain ? undefined : { order, batch, priority, replayOf, retries };
 }
 
 /** The way back. A copy made inside the database names its original by uuid. */

@@ -1,3 +1,5 @@
+import type { DeliveryPolicy } from './delivery-policy.ts';
+
 /** How a topic hands messages to its subscriptions: RabbitMQ's exchange types. */
 export type TopicType = 'fanout' | 'direct' | 'topic';
 
@@ -28,7 +30,7 @@ export type DeliveryFormat = 'raw' | 'cloudevents-binary' | 'cloudevents-structu
 export type SubscriptionKind = 'webhook' | 'pull' | 'amqp';
 
 /** A consumer group of a topic: each gets every message (that its bindings match). */
-export interface Subscription {
+export interface Subscription extends DeliveryPolicy {
   readonly name: string;
   readonly owner: string;
   readonly topic: string;
@@ -43,7 +45,7 @@ export interface Subscription {
   readonly concurrency: number;
   /** Total time of one webhook call, in milliseconds. */
   readonly timeoutMs: number;
-  /** Waits before each retry, in milliseconds; after the last one the delivery is dead. */
+  /** Waits before each retry, in milliseconds; after the last one the delivery has failed. */
   readonly retryDelaysMs: readonly number[];
   /** Signing secrets (`whsec_…`), the newest first; several during a rotation. Never logged. */
   readonly secrets: readonly string[];

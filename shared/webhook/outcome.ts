@@ -6,13 +6,15 @@
  *     any other with setway-non-retryable: 1   dead
  *     408, 409, 425, 429, 5xx, no answer    retry, at the time Retry-After asks for
  *     3xx                                   retry
- *     other 4xx                             dead
+ *     other 4xx, and what the subscription lists as non-retryable    dead
  *
  * A redirect is never followed (it could lead anywhere) and is a failure. It is retried, because redirects come and go
  * with deployments and maintenance pages: whoever misconfigured a receiver has the whole schedule to repair it, and the
  * message is not lost meanwhile. 408 is retried like every timeout: it mostly comes from a proxy, and RFC 9110 §15.5.9
  * invites the client to repeat the request.
  */
+
+import type { AnswerRules } from '../subscriptions/delivery-policy.ts';
 
 /** What happens to the delivery. */
 export type Verdict = 'done' | 'retry' | 'dead' | 'disable';
@@ -45,13 +47,15 @@ const maxRetryAfterMs = 24 * 3_600 * second;
 const retried: ReadonlySet<number> = new Set([408, 409, 425, 429]);
 
 /** @param nowMs Unix milliseconds, for a Retry-After that is a date */
-export function outcomeOf(answer: WebhookAnswer, nowMs: number): Outcome {
+export function outcomeOf(answer: WebhookAnswer, nowMs: number, rules: AnswerRules = {}): Outcome {
   if ('error' in answer) return { verdict: 'retry', status: null, error: answer.error };
   const { status, headers } = answer;
-  const verdict = verdictOf(status, headers);
+  const verdict = rules.nonRetryable?.includes(status) ? 'dead' : verdictOf(status, headers);
   const error = verdict === 'done' ? null : `HTTP ${status}${answer.excerpt ? `: ${answer.excerpt}` : ''}`;
   const retryAfterMs =
-    verdict === 'retry' ? parseRetryAfterMs(field(headers, 'retry-after'), nowMs) : undefined;
+    verdict === 'retry'
+      ? parseRetryAfterMs(field(headers, 'retry-after'), nowMs, rules.maxRetryAfterMs)
+      : undefined;
   return { verdict, status, error, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
 }
 
@@ -63,20 +67,24 @@ function verdictOf(status: number, headers: AnswerHeaders): Verdict {
 }
 
 /**
- * `Retry-After` (RFC 9110 §10.2.3) in milliseconds from now, clamped to 1 s … 24 h: whole seconds, or a date in the form
+ * `Retry-After` (RFC 9110 §10.2.3) in milliseconds from now, clamped to 1 s … `mostMs`: whole seconds, or a date in the form
  * that senders must use (IMF-fixdate). Undefined for anything else: garbage does not move the schedule.
  */
-export function parseRetryAfterMs(value: string | undefined, nowMs: number): number | undefined {
+export function parseRetryAfterMs(
+  value: string | undefined,
+  nowMs: number,
+  mostMs: number = maxRetryAfterMs,
+): number | undefined {
   const text = value?.trim() ?? '';
-  if (/^\d{1,100}$/.test(text)) return clamp(Number(text) * second);
+  if (/^\d{1,100}$/.test(text)) return clamp(Number(text) * second, mostMs);
   if (!/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/.test(text))
     return undefined;
   const dateMs = Date.parse(text);
-  return Number.isNaN(dateMs) ? undefined : clamp(dateMs - nowMs);
+  return Number.isNaN(dateMs) ? undefined : clamp(dateMs - nowMs, mostMs);
 }
 
-function clamp(ms: number): number {
-  return Math.min(maxRetryAfterMs, Math.max(minRetryAfterMs, ms));
+function clamp(ms: number, mostMs: number): number {
+  return Math.min(mostMs, Math.max(minRetryAfterMs, ms));
 }
 
 function field(headers: AnswerHeaders, name: string): string | undefined {

@@ -10,12 +10,15 @@
  *   private networks; on Node use functions/node/webhook-request.ts, which keeps the same contract and checks every address.
  */
 import type { Clock } from '../clock.ts';
+import type { WebhookMethod } from '../subscriptions/delivery-policy.ts';
 import type { AnswerHeaders, WebhookAnswer } from './outcome.ts';
 
 export interface WebhookRequest {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
+  /** Default POST. */
+  readonly method?: WebhookMethod | undefined;
   /** Total time, in milliseconds. */
   readonly timeoutMs: number;
   /** Whose body's start is kept; default `failures`. */
@@ -83,7 +86,7 @@ async function send(
 ): Promise<WebhookAnswer> {
   try {
     const response = await call(request.url, {
-      method: 'POST',
+      method: request.method ?? 'POST',
       headers: { ...request.headers, ...fixedHeaders },
       body: request.body as Uint8Array<ArrayBuffer>,
       redirect: 'manual',

@@ -64,6 +64,12 @@ describe('a seed', () => {
       timeoutMs: 15_000,
     });
     expect(seed.subscriptions[0]?.retryDelaysMs).toHaveLength(7);
+    expect(seed.subscriptions[0]).toMatchObject({
+      maxRetryAfterMs: 86_400_000,
+      nonRetryable: [],
+      atEnd: 'dead-letter',
+      method: 'POST',
+    });
   });
 
   it('may hold SETs alone, but needs one', () => {
@@ -125,6 +131,28 @@ describe('a seed', () => {
       'a native consumer with a URL',
       { subscriptions: [{ ...mail, kind: 'amqp' }] },
       ['/subscriptions/0/endpoint'],
+    ],
+    ...(
+      [
+        ['host', 'x'],
+        ['webhook-id', 'x'],
+        ['setway-topic', 'x'],
+        ['cc', 'x'],
+        ['content-length', '1'],
+        ['x-a', 'a\r\nb'],
+        ['x b', 'x'],
+        ['x-ü', 'x'],
+      ] as const
+    ).map(([header, value]): [string, object, readonly string[]] => [
+      `a header ${JSON.stringify(header)}: ${JSON.stringify(value)}`,
+      { subscriptions: [{ ...mail, headers: { [header]: value } }] },
+      [`/subscriptions/0/headers/${header.replace(/[ ü]/, '?')}`],
+    ]),
+    ['a method without a body', { subscriptions: [{ ...mail, method: 'GET' }] }, ['/subscriptions/0/method']],
+    [
+      'a schedule that is none',
+      { subscriptions: [{ ...mail, retries: { kind: 'exponential', factor: 2 } }] },
+      ['/subscriptions/0/retries/first'],
     ],
     ['an API key as it is shown', { keys: [{ ...key, secretHash: 'sk_abc' }] }, ['/keys/0/secretHash']],
     ['a field nobody knows', { topics: [{ name: 'orders', owner: 'shop', durable: true }] }, ['/topics/0']],

@@ -4,6 +4,7 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo } from 'node:net';
 
 export interface WebhookCall {
+  readonly method: string;
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
@@ -38,7 +39,7 @@ export async function startWebhookReceiver(): Promise<WebhookReceiver> {
     const atMs = Date.now();
     const body = Buffer.concat(await Array.fromAsync(request as AsyncIterable<Buffer>));
     const path = request.url ?? '/';
-    calls.push({ path, headers: request.headers, body, atMs });
+    calls.push({ method: request.method ?? '', path, headers: request.headers, body, atMs });
     for (const look of lookers) look();
     const answer = scripts.get(path)?.shift() ?? { status: 200 };
     if (answer === 'never') return;

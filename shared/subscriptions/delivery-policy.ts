@@ -1,0 +1,58 @@
+/** How the deliveries of a subscription are made and when they end: what it says, unless the message says otherwise. */
+import { retryDelayMs } from '../backoff.ts';
+import type { Message } from '../message/message.ts';
+import { toRetries, type RetrySchedule } from '../message/retries.ts';
+
+/** What an answer means beyond the rules for everybody (shared/webhook/outcome.ts). */
+export interface AnswerRules {
+  /** Statuses after which there is no other try. */
+  readonly nonRetryable?: readonly number[] | undefined;
+  /** `Retry-After` asks for no longer wait than this. */
+  readonly maxRetryAfterMs?: number | undefined;
+}
+
+/** How the request of a delivery is written. */
+export interface RequestRules {
+  readonly method?: WebhookMethod | undefined;
+  /** Headers of every call, by lower-case name; they go before those of the message. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
+export type WebhookMethod = 'POST' | 'PUT' | 'PATCH';
+
+/** The part of a subscription that says how deliveries are made; all of it may be left out. */
+export interface DeliveryPolicy extends AnswerRules, RequestRules {
+  /** In place of `retryDelaysMs`, and how many tries there are in all. */
+  readonly retries?: RetrySchedule | undefined;
+  /** What becomes of a delivery that failed for good: a dead letter, or SKIPPED, which nobody has to look at. */
+  readonly atEnd?: 'dead-letter' | 'drop' | undefined;
+}
+
+type Retried = Pick<DeliveryPolicy, 'retries'> & { readonly retryDelaysMs: readonly number[] };
+
+/**
+ * The wait after try number `attempt` failed, with jitter; undefined when that was the last one.
+ * @example waitAfterMs(subscription, message, 1, Math.random)
+ */
+export function waitAfterMs(
+  subscription: Retried,
+  message: Pick<Message, 'retries'>,
+  attempt: number,
+  random: () => number,
+): number | undefined {
+  const given = subscription.retries ? toRetries(subscription.retries) : {};
+  const own = message.retries ?? {};
+  const delaysMs = own.delaysMs ?? given.delaysMs ?? subscription.retryDelaysMs;
+  // Whoever brings a list of waits says with it how many tries there are.
+  const most = own.maxAttempts ?? (own.delaysMs ? undefined : given.maxAttempts) ?? delaysMs.length + 1;
+  if (attempt >= most) return undefined;
+  return retryDelayMs(delaysMs, Math.min(attempt, delaysMs.length), random);
+}
+
+/** Time of one call: a message may ask for less than its subscription, never for more, since leases last as long as that. */
+export function timeoutOf(
+  subscription: { readonly timeoutMs: number },
+  message: Pick<Message, 'retries'>,
+): number {
+  return Math.min(subscription.timeoutMs, message.retries?.timeoutMs ?? Infinity);
+}
