@@ -43,6 +43,11 @@ const catalogue = {
     help: 'Time of a webhook call',
     labels: ['set', 'subscription'],
   },
+  setway_filtered_total: {
+    kind: 'counter',
+    help: 'Messages that the filter of a subscription left out',
+    labels: ['set', 'subscription'],
+  },
   setway_checks_total: {
     kind: 'counter',
     help: 'Checks of undecided transactions',

@@ -10,6 +10,7 @@ interface KeptSubscription {
   readonly name: string;
   readonly topic: string;
   readonly bindings: readonly string[];
+  readonly filter?: string | null | undefined;
 }
 
 /**
@@ -30,7 +31,7 @@ export function listeningSince(versions: readonly KeptVersion[]): ReadonlyMap<st
 }
 
 function isSame(a: KeptSubscription, b: KeptSubscription): boolean {
-  return (
-    a.name === b.name && a.topic === b.topic && JSON.stringify(a.bindings) === JSON.stringify(b.bindings)
-  );
+  const heardBy = ({ name, topic, bindings, filter }: KeptSubscription): string =>
+    JSON.stringify([name, topic, bindings, filter ?? null]);
+  return heardBy(a) === heardBy(b);
 }

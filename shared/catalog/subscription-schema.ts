@@ -1,10 +1,25 @@
 /** A subscription as a person writes it, with every default. */
 import { z } from 'zod';
 import { deliveryPolicy } from './delivery-policy-schema.ts';
+import { compileFilter, isFault, maxFilterCharacters } from '../subscriptions/content-filter.ts';
 import { name, owner, secrets } from './name-schemas.ts';
 
 /** 5 s, 30 s, 2 min, 10 min, 30 min, 2 h, 6 h: about nine hours in all. */
 const defaultRetryDelaysMs = [5_000, 30_000, 120_000, 600_000, 1_800_000, 7_200_000, 21_600_000];
+
+const filter = z
+  .string()
+  .min(1)
+  .max(maxFilterCharacters)
+  .superRefine((text, context) => {
+    const compiled = text.length > maxFilterCharacters ? undefined : compileFilter(text);
+    if (!compiled || !isFault(compiled)) return;
+    context.addIssue({
+      code: 'custom',
+      message: `at character ${compiled.position}: ${compiled.detail}`,
+      input: text,
+    });
+  });
 
 /** The fields, one by one; what they say together is checked by `subscription`. */
 export const subscriptionFields = z.strictObject({
@@ -16,6 +31,8 @@ export const subscriptionFields = z.strictObject({
   /** Of a webhook, and only there. */
   endpoint: z.union([z.strictObject({ url: z.url() }), z.strictObject({ function: name })]).optional(),
   bindings: z.array(z.string().min(1).max(255)).min(1).max(100).default(['#']),
+  /** A CEL condition on headers and body, at most 1,000 characters; without it every message is heard. */
+  filter: filter.optional(),
   format: z.enum(['raw', 'cloudevents-binary', 'cloudevents-structured']).default('raw'),
   concurrency: z.int().min(1).max(1000).default(32),
   timeoutMs: z.int().min(100).max(300_000).default(15_000),

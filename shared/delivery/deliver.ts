@@ -25,6 +25,7 @@ import { timeoutOf, waitAfterMs } from '../subscriptions/delivery-policy.ts';
 import { isPushed, type PushedSubscription, type Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Answer, Courier, Dispatch } from './courier.ts';
+import { createHearing } from './hearing.ts';
 import { createLane, type Lane } from './lane.ts';
 import { tryAgainMs, untilItWorks } from './patience.ts';
 
@@ -68,6 +69,8 @@ export interface Deliverer {
 interface Held {
   readonly entry: DueEntry;
   readonly heldUntilMs: number;
+  /** Deliveries that were tried before (`keyText`). */
+  readonly begun: ReadonlySet<string>;
 }
 
 /** Outcomes of one record statement. */
@@ -82,6 +85,8 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
   const patiently: Patiently = (work) => untilItWorks(parts.clock, () => isAbandoned, work);
   const recorders = parts.stores.map((store) => createRecorder(parts, store, patiently));
   const lookups = parts.stores.map((store) => createLookup(parts, store, patiently));
+
+  const hears = createHearing(parts);
 
   const laneOf = (name: string): Lane => {
     const known = lanes.get(name);
@@ -123,6 +128,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     // An ordered message is delivered in its turn, unless it has none.
     if (message.order && (await parts.arrive(message, subscription.name)) === 'ordered')
       return delivery.ack();
+    if (!hears(subscription, message)) return delivery.ack();
     const isKnown = delivery.message.redelivered && (await isRecorded(message.id, subscription.name));
     if (!isKnown) await record(await patiently(() => deliver(message, subscription, 1)));
     delivery.ack();
@@ -130,7 +136,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
 
   const redeliverOne = async (
     store: Store,
-    { entry, heldUntilMs }: Held,
+    { entry, heldUntilMs, begun }: Held,
     message: Message | undefined,
   ): Promise<void> => {
     const subscription = parts.subscription(entry.subscription ?? '');
@@ -139,6 +145,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     // Unknown may mean that this host's catalog is older than the subscription. One that was removed ends with its message.
     if (subscription?.status !== 'active' || !isPushed(subscription))
       return store.release([entry], pausedRetryMs);
+    if (!isBegun(entry, begun) && !hears(subscription, message)) return store.finish([entry]);
     // A call that outlasts the lease would be made twice: by then the entry is somebody else's.
     const isWanted = (): boolean => parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
     const outcome = await deliver(message, subscription, entry.attempts + 1, isWanted);
@@ -164,7 +171,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       if (message.mode === 'fast') {
         delivery.ack();
         // At most once: a fast message that fails is counted, not tried again.
-        void deliver(message, subscription, 1).catch(() => undefined);
+        if (hears(subscription, message)) void deliver(message, subscription, 1).catch(() => undefined);
         return;
       }
       // The host stops, or something failed that a wait does not mend: the broker hands it out again.
@@ -178,12 +185,13 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       ]);
       const messages = new Map(loaded.map(({ message }) => [message.id, message]));
       const open = openOf(entries, states);
+      const begun = new Set(states.map(keyText));
       const over = entries.filter((entry) => !open.includes(entry));
       if (over.length > 0) await store.finish(over);
       const first = (entry: DueEntry): Message | undefined => entry.refs[0] && messages.get(entry.refs[0]);
       // One that fails stays claimed and falls due again when its lease ends.
       await Promise.allSettled(
-        open.map((entry) => redeliverOne(store, { entry, heldUntilMs }, first(entry))),
+        open.map((entry) => redeliverOne(store, { entry, heldUntilMs, begun }, first(entry))),
       );
     },
   };
@@ -203,6 +211,10 @@ function openOf(entries: readonly DueEntry[], states: readonly DeliveryStatus[])
 
 function keyOf({ refs, subscription }: DueEntry): readonly DeliveryKey[] {
   return refs.map((messageId) => ({ messageId, subscription: subscription ?? '' }));
+}
+
+function isBegun(entry: DueEntry, begun: ReadonlySet<string>): boolean {
+  return keyOf(entry).some((key) => begun.has(keyText(key)));
 }
 
 function keyText({ messageId, subscription }: DeliveryKey): string {

@@ -42,6 +42,11 @@ export function readStrictJson(bytes: Uint8Array, maxMembers = maxJsonMembers): 
   return value;
 }
 
+/** Whether a JSON text is no deeper than this reader takes; says nothing of what is no JSON. */
+export function isWithinDepth(bytes: Uint8Array): boolean {
+  return scanJson(bytes).deepest <= maxJsonDepth;
+}
+
 function decodeUtf8(bytes: Uint8Array): string {
   if (bytes.length === 0) throw new Problem('invalid-json', 'The body is empty. Send a JSON object.');
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {

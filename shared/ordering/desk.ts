@@ -1,5 +1,6 @@
 /** What the workers of streams work with. */
 import type { Clock } from '../clock.ts';
+import type { Hears } from '../delivery/hearing.ts';
 import type { Message } from '../message/message.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import type { LoadLease, Stepped, StreamStep, StreamView } from '../store/ordered-store.ts';
@@ -35,6 +36,8 @@ export interface Desk {
   readonly load: (lease: LoadLease) => Promise<StreamView | undefined>;
   /** Steps of one stream, in one statement. @returns what became of the last one */
   readonly step: (steps: readonly StreamStep[]) => Promise<Stepped>;
+  /** Whether a message is for a subscription by its content. */
+  readonly hears: Hears;
   /** The host stops: begin no more items. */
   readonly isStopping: () => boolean;
 }

@@ -7,12 +7,12 @@ import type { Message } from '../message/message.ts';
 import type { StreamItem, StreamView } from '../store/ordered-store.ts';
 import { hearsTag } from '../subscriptions/filter.ts';
 import type { Desk, OrderParts } from './desk.ts';
-import { callHead, type After, type Run } from './turn.ts';
+import { callHead, isAtItsBeginning, type After, type Run } from './turn.ts';
 
 /** Delivers what was loaded; `next` when there is more to load. */
 export async function workOffLane(parts: OrderParts, desk: Desk, run: Run, view: StreamView): Promise<After> {
   const { lease } = run;
-  const due = view.items.flatMap((item) => deliverable(parts, run, item));
+  const due = view.items.flatMap((item) => deliverable(parts, desk, run, item));
   const last = due.at(-1);
   // Nothing after the last one is for this subscription: the cursor may pass it together with that one.
   const endAt = view.items.at(-1)?.position ?? 0;
@@ -32,12 +32,18 @@ interface Deliverable extends StreamItem {
   readonly message: Message;
 }
 
-function deliverable(parts: OrderParts, { lease }: Run, item: StreamItem): readonly Deliverable[] {
+function deliverable(
+  parts: OrderParts,
+  { hears }: Desk,
+  { lease }: Run,
+  item: StreamItem,
+): readonly Deliverable[] {
   const { message, state } = item;
   const subscription = parts.subscription(lease.subscription);
   const topic = parts.topic(lease.topic);
   if (!message || (state !== undefined && deliveryTransitions[state].length === 0)) return [];
   if (!subscription || !topic || !hearsTag(topic.type, subscription.bindings, message.tag ?? '')) return [];
+  if (isAtItsBeginning(item) && !hears(subscription, message)) return [];
   return [{ ...item, message }];
 }
 

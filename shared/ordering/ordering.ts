@@ -24,6 +24,7 @@
 import { createHash } from 'node:crypto';
 import type { DueEntry } from '../agenda/agenda.ts';
 import { createBatcher, type Batcher } from '../batcher.ts';
+import { createHearing } from '../delivery/hearing.ts';
 import { untilItWorks } from '../delivery/patience.ts';
 import type { Message } from '../message/message.ts';
 import { shardOf } from '../message/shard.ts';
@@ -67,6 +68,7 @@ export function createOrderer(parts: OrderParts): Orderer {
   };
   const lanes = parts.stores.map((store) => noted((given) => store.arrive(given, parts.set)));
   const sequences = parts.stores.map((store) => noted((given) => store.gather(given, parts)));
+  const hears = createHearing(parts);
   const desks = parts.stores.map((store): Desk => {
     const loads = createBatcher({
       run: (leases: readonly LoadLease[]) => store.loadStreams(leases),
@@ -82,6 +84,7 @@ export function createOrderer(parts: OrderParts): Orderer {
       store,
       load: async (lease) => (await loads.add([lease]))[0],
       step: async (given) => (await steps.add(given)).at(-1) ?? 'lost',
+      hears,
       isStopping: () => life !== 'working',
     };
   });

@@ -3,7 +3,7 @@ import type { AssemblyChange, AssemblyState, StreamView } from '../store/ordered
 import type { Desk, OrderParts } from './desk.ts';
 import { nextTurn, type Callable, type NextTurn } from './next-turn.ts';
 import { togetherOf } from './together.ts';
-import { callHead, type After, type Run } from './turn.ts';
+import { callHead, isAtItsBeginning, type After, type Run } from './turn.ts';
 
 /** What was sent again has this long to arrive: as long as the deadline was, within bounds. */
 const graceMs = { least: 1_000, most: 30_000 } as const;
@@ -123,14 +123,44 @@ async function change(
   return 'next';
 }
 
-async function call(
-  parts: OrderParts,
+type CallTurn = Extract<NextTurn, { does: 'call' }>;
+
+function unheardOf(parts: OrderParts, { hears }: Desk, { run, turn }: Taking<CallTurn>): readonly Callable[] {
+  const subscription = parts.subscription(run.lease.subscription);
+  if (!subscription) return [];
+  return turn.items.filter((item) => isAtItsBeginning(item) && !hears(subscription, item.message));
+}
+
+/** Their end is written, unlike a lane's: whoever looks a sequence up sees that these were not for the subscription. */
+async function leaveOut(
   desk: Desk,
-  { run, seen, turn }: Taking<Extract<NextTurn, { does: 'call' }>>,
-): Promise<number | After> {
+  { run: { lease }, seen }: Taking<CallTurn>,
+  unheard: readonly Callable[],
+): Promise<After> {
+  const steps = unheard.map(({ messageId, attempts }) => ({
+    lease,
+    position: seen.assembly?.cursor ?? 0,
+    outcome: {
+      messageId,
+      subscription: lease.subscription,
+      attempt: attempts,
+      state: 'SKIPPED' as const,
+      status: null,
+      error: 'The filter of the subscription left it out.',
+      durationMs: 0,
+      retryAfterMs: 0,
+    },
+  }));
+  return (await desk.step(steps)) === 'held' ? 'next' : 'ended';
+}
+
+async function call(parts: OrderParts, desk: Desk, taking: Taking<CallTurn>): Promise<number | After> {
+  const { run, seen, turn } = taking;
   const { lease } = run;
   const [first, ...others] = turn.items;
   if (!first) return 'next';
+  const unheard = unheardOf(parts, desk, taking);
+  if (unheard.length > 0) return leaveOut(desk, taking, unheard);
   const isTogether = parts.subscription(lease.subscription)?.ordered === 'together';
   const message = isTogether
     ? togetherOf([first.message, ...others.map((item) => item.message)])

@@ -1,7 +1,7 @@
 /** One call of the head of a stream, and what comes of it. Lanes and sequences share it. */
 import type { Message } from '../message/message.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
-import type { LoadLease } from '../store/ordered-store.ts';
+import type { LoadLease, StreamItem } from '../store/ordered-store.ts';
 import type { Desk, OrderParts } from './desk.ts';
 
 /** What a worker goes on with: the next item, or nothing because its hold on the stream has ended. */
@@ -15,6 +15,11 @@ export interface Run {
 
 /** How long a stream waits for a subscription that is paused, disabled or unknown now. */
 export const pausedRetryMs = 60_000;
+
+/** Nothing was tried yet: the subscription's filter is still to be asked. */
+export function isAtItsBeginning({ state }: StreamItem): boolean {
+  return state === undefined || state === 'BLOCKED';
+}
 
 /** @returns `ended` when the stream was given back without a call */
 export async function callHead(

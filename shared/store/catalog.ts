@@ -73,7 +73,7 @@ interface Reading extends VersionedDocument {
 export async function readKeptVersions(sql: Sql): Promise<readonly KeptVersion[]> {
   const rows = await answerOf(sql`
     SELECT extract(epoch FROM applied_at) * 1000 AS applied_ms, (
-      SELECT coalesce(json_agg(json_build_object('name', s->>'name', 'topic', s->>'topic', 'bindings', s->'bindings')), '[]')
+      SELECT coalesce(json_agg(json_build_object('name', s->>'name', 'topic', s->>'topic', 'bindings', s->'bindings', 'filter', s->>'filter')), '[]')
       FROM jsonb_array_elements(document->'subscriptions') AS s) AS subscriptions
     FROM catalog ORDER BY version DESC LIMIT 21`);
   return rows.map((row) => ({

@@ -40,6 +40,8 @@ export interface Subscription extends DeliveryPolicy {
   readonly endpoint?: Endpoint | undefined;
   /** Binding keys against the tag; `*` one word, `#` zero or more words; ignored by fanout topics. */
   readonly bindings: readonly string[];
+  /** A condition on headers and body (shared/subscriptions/content-filter.ts); without it, every message. */
+  readonly filter?: string | undefined;
   readonly format: DeliveryFormat;
   /** Deliveries under way at once, per SET host. */
   readonly concurrency: number;

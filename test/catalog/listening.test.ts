@@ -29,6 +29,15 @@ describe('since when a subscription listens', () => {
     expect([...since.values()]).toEqual([300, 300]);
   });
 
+  it('another filter is another hearing', () => {
+    const filtered = { ...mail, filter: 'body.paid' };
+    const since = listeningSince([
+      { appliedAtMs: 300, subscriptions: [{ ...mail, filter: null }] },
+      { appliedAtMs: 200, subscriptions: [filtered] },
+    ]);
+    expect(since.get('mail')).toBe(300);
+  });
+
   it('one that was removed and came back listens since it came back', () => {
     const since = listeningSince([
       { appliedAtMs: 300, subscriptions: [mail] },

@@ -49,6 +49,14 @@ function problemOf(seed: unknown): Problem | undefined {
 }
 
 describe('a seed', () => {
+  it('tells where a filter is wrong and what to write instead', () => {
+    const filter = 'body.name.matches("(a+)+$")';
+    const seed = { ...good, subscriptions: [{ ...mail, filter }] };
+    expect(faultsOf(seed)).toEqual(['/subscriptions/0/filter']);
+    expect(problemOf(seed)?.message).toMatch(/at character 0: .*startsWith, endsWith or contains/);
+    expect(faultsOf({ ...good, subscriptions: [{ ...mail, filter: 'body.name == "a"' }] })).toEqual([]);
+  });
+
   it('is completed with defaults', () => {
     const seed = parseSeed(good);
     expect(seed.topics[0]).toMatchObject({
