@@ -10,15 +10,12 @@
  * webhook's guard recognises the copy; between record and ack, the redelivered copy is recognised by its recorded
  * state and acked without a call. `fast` messages are acked first: at most once.
  */
-import { createBatcher, type Batcher } from '../batcher.ts';
 import type { DueEntry } from '../agenda/agenda.ts';
 import type { InboundDelivery } from '../broker/broker.ts';
 import type { Clock } from '../clock.ts';
-import type { MessageId } from '../identifier.ts';
 import { fromInbound } from '../message/envelope.ts';
 import { deliveryTransitions } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
-import { shardOf } from '../message/shard.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import type { DeliveryKey, DeliveryStatus, Store } from '../store/store.ts';
 import { timeoutOf, waitAfterMs } from '../subscriptions/delivery-policy.ts';
@@ -28,6 +25,7 @@ import type { Answer, Courier, Dispatch } from './courier.ts';
 import { createHearing } from './hearing.ts';
 import { createLane, type Lane } from './lane.ts';
 import { tryAgainMs, untilItWorks } from './patience.ts';
+import { createRecord, keyText, type Patiently } from './record.ts';
 
 export interface DeliverParts {
   readonly set: string;
@@ -73,9 +71,6 @@ interface Held {
   readonly begun: ReadonlySet<string>;
 }
 
-/** Outcomes of one record statement. */
-const maxRecords = 500;
-const recordLingerMs = 2;
 /** How long a retry waits for a subscription that is paused, disabled or unknown now. */
 const pausedRetryMs = 60_000;
 
@@ -83,9 +78,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
   const lanes = new Map<string, Lane>();
   let isAbandoned = false;
   const patiently: Patiently = (work) => untilItWorks(parts.clock, () => isAbandoned, work);
-  const recorders = parts.stores.map((store) => createRecorder(parts, store, patiently));
-  const lookups = parts.stores.map((store) => createLookup(parts, store, patiently));
-
+  const record = createRecord(parts, patiently);
   const hears = createHearing(parts);
 
   const laneOf = (name: string): Lane => {
@@ -109,17 +102,6 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     return outcomeOf(message, subscription, attempt, answer);
   };
 
-  const record = async (outcome: DeliveryOutcome | undefined): Promise<void> => {
-    if (!outcome) return;
-    await recorders[shardOf(outcome.messageId, recorders.length)]?.add([outcome]);
-    if (outcome.state === 'RETRY') parts.onRetry(outcome.retryAfterMs);
-  };
-
-  const isRecorded = async (messageId: MessageId, subscription: string): Promise<boolean> => {
-    const found = await lookups[shardOf(messageId, lookups.length)]?.add([{ messageId, subscription }]);
-    return found?.[0] !== undefined;
-  };
-
   const takeStored = async (
     delivery: InboundDelivery,
     message: Message,
@@ -129,8 +111,8 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     if (message.order && (await parts.arrive(message, subscription.name)) === 'ordered')
       return delivery.ack();
     if (!hears(subscription, message)) return delivery.ack();
-    const isKnown = delivery.message.redelivered && (await isRecorded(message.id, subscription.name));
-    if (!isKnown) await record(await patiently(() => deliver(message, subscription, 1)));
+    const isKnown = delivery.message.redelivered && (await record.has(message.id, subscription.name));
+    if (!isKnown) await record.write(await patiently(() => deliver(message, subscription, 1)));
     delivery.ack();
   };
 
@@ -149,7 +131,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     // A call that outlasts the lease would be made twice: by then the entry is somebody else's.
     const isWanted = (): boolean => parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
     const outcome = await deliver(message, subscription, entry.attempts + 1, isWanted);
-    await (outcome ? record({ ...outcome, lease: entry }) : store.release([entry], 0));
+    await (outcome ? record.write({ ...outcome, lease: entry }) : store.release([entry], 0));
   };
 
   return {
@@ -217,10 +199,6 @@ function isBegun(entry: DueEntry, begun: ReadonlySet<string>): boolean {
   return keyOf(entry).some((key) => begun.has(keyText(key)));
 }
 
-function keyText({ messageId, subscription }: DeliveryKey): string {
-  return `${messageId}/${subscription}`;
-}
-
 /** Expired before its turn came: no call is made any more. */
 function skipped(
   { set, telemetry }: DeliverParts,
@@ -274,45 +252,4 @@ function outcomeOf(
     return { ...shared, state: isDropped ? 'SKIPPED' : 'DEAD', retryAfterMs: 0 };
   }
   return { ...shared, state: 'RETRY', retryAfterMs: answer.retryAfterMs ?? delayMs };
-}
-
-/** Tries work again and again until it succeeds or the host stops. */
-type Patiently = <T>(work: () => Promise<T>) => Promise<T>;
-
-function createRecorder(
-  parts: DeliverParts,
-  store: Store,
-  patiently: Patiently,
-): Batcher<DeliveryOutcome, undefined> {
-  const by = { set: parts.set, host: parts.host };
-  const run = async (outcomes: readonly DeliveryOutcome[]): Promise<readonly undefined[]> => {
-    await patiently(() => store.record(outcomes, by));
-    return outcomes.map(() => undefined);
-  };
-  return createBatcher({
-    run,
-    maxItems: maxRecords,
-    lingerMs: recordLingerMs,
-    maxUnderWay: 2,
-    clock: parts.clock,
-  });
-}
-
-function createLookup(
-  parts: DeliverParts,
-  store: Store,
-  patiently: Patiently,
-): Batcher<DeliveryKey, DeliveryStatus | undefined> {
-  const run = async (keys: readonly DeliveryKey[]): Promise<readonly (DeliveryStatus | undefined)[]> => {
-    const known = await patiently(() => store.deliveries(keys));
-    const found = new Map(known.map((status) => [keyText(status), status]));
-    return keys.map((key) => found.get(keyText(key)));
-  };
-  return createBatcher({
-    run,
-    maxItems: maxRecords,
-    lingerMs: recordLingerMs,
-    maxUnderWay: 2,
-    clock: parts.clock,
-  });
 }
