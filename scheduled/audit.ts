@@ -60,10 +60,10 @@ async function listenersOf(parts: JobParts, set: string): Promise<readonly Liste
     const { bindings, filter, kind, name, status, topic: topicName } = subscription;
     // What a native consumer takes leaves no record here.
     if (kind === 'amqp') return [];
-    const topic = catalog.topics.get(topicName);
-    const sinceMs = since.get(name);
     // Only its filter knows what it is owed, and no database can ask that.
     if (filter !== undefined) return [];
+    const topic = catalog.topics.get(topicName);
+    const sinceMs = since.get(name);
     // A subscription that this SET does not know yet cannot have missed anything.
     if (!topic || sinceMs === undefined) return [];
     const isUp = status === 'active' && !stopped.has(name) && backlog?.[name] === 0;

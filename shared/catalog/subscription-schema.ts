@@ -52,4 +52,6 @@ export const subscription = subscriptionFields.superRefine((value, context) => {
   if (isWebhook && value.endpoint === undefined) refuse('endpoint', 'A webhook needs one.');
   if (isWebhook && value.secrets.length === 0) refuse('secrets', 'A webhook needs one to sign with.');
   if (!isWebhook && value.endpoint !== undefined) refuse('endpoint', 'Only a webhook has one.');
+  // Nobody stands between the queue and those who take from it.
+  if (!isWebhook && value.filter !== undefined) refuse('filter', 'Only a webhook has one: use bindings.');
 });

@@ -110,9 +110,9 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     // An ordered message is delivered in its turn, unless it has none.
     if (message.order && (await parts.arrive(message, subscription.name)) === 'ordered')
       return delivery.ack();
-    if (!hears(subscription, message)) return delivery.ack();
-    const isKnown = delivery.message.redelivered && (await record.has(message.id, subscription.name));
-    if (!isKnown) await record.write(await patiently(() => deliver(message, subscription, 1)));
+    const isRepeated = delivery.message.redelivered && (await record.has(message.id, subscription.name));
+    if (!isRepeated && hears(subscription, message))
+      await record.write(await patiently(() => deliver(message, subscription, 1)));
     delivery.ack();
   };
 
