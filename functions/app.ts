@@ -26,6 +26,8 @@ import { scheduledMessageDoors } from './scheduled-messages.ts';
 import type { Services } from './services.ts';
 import { sequenceDoors } from './sequences.ts';
 import { setDoors } from './sets.ts';
+import { subscriptionDoors } from './subscriptions.ts';
+import { topicDoors } from './topics.ts';
 import { traceIdOf, validTraceparent } from './trace-context.ts';
 import { transactionDoors } from './transactions.ts';
 import { checkTransport } from './transport-rules.ts';
@@ -51,6 +53,8 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...replayDoors(services),
     ...transactionDoors(services),
     ...scheduleDoors(services),
+    ...topicDoors(services),
+    ...subscriptionDoors(services),
     ...jobDoors(services),
     ...setDoors(services),
     ...healthDoors(services),

@@ -2,7 +2,8 @@
  * Settings → services: the only place that chooses machines. A shell adds what its platform decides: how queries
  * travel, how Redis is reached, where SET hosts live, how webhooks are called.
  */
-import type { CatalogSource, SetAccess } from '../shared/catalog/catalog.ts';
+import type { Catalog, SetAccess } from '../shared/catalog/catalog.ts';
+import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
 import { connectBroker } from '../shared/broker/rabbitmq.ts';
 import { systemClock } from '../shared/clock.ts';
 import type { Courier } from '../shared/delivery/courier.ts';
@@ -26,8 +27,10 @@ import {
   leave,
   readDisabled,
   readKeptVersions,
+  type RenewableCatalog,
   writeHealth,
 } from '../shared/store/catalog.ts';
+import { createCatalogWriter } from '../shared/store/catalog-edits.ts';
 import { openDatabase, type Sql } from '../shared/store/database.ts';
 import { readJobRuns, writeJobRun } from '../shared/store/job-runs.ts';
 import { openStore } from '../shared/store/postgres-store.ts';
@@ -49,7 +52,7 @@ export interface World {
   readonly settings: Settings;
   readonly telemetry: Telemetry;
   readonly sealer: Sealer;
-  readonly catalog: CatalogSource;
+  readonly catalog: RenewableCatalog;
   readonly redis: RedisScripts;
   readonly log: (entry: object) => void;
   readonly inBackground: (work: Promise<unknown>) => void;
@@ -118,6 +121,40 @@ function publisherOf(world: World, breaker: Breaker, link: (set: string) => SetL
   });
 }
 
+/** Beside the request that changed it, every SET gets its copy; one that is away gets it from `probe-sets`. */
+function catalogWriterOf(world: World): CatalogWriter {
+  const { catalog, inBackground, settings } = world;
+  const center = databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? '');
+  let spreadAtMs = 0;
+  const spread = async (): Promise<void> => {
+    await pauseMs(spreadLingerMs);
+    await copyCatalog([center], copiesOf(world, await catalog.current()));
+  };
+  return createCatalogWriter({
+    center,
+    async onWritten() {
+      // This edge knows its own change at once; a reading that fails comes with the next one.
+      await catalog.renew().catch(() => undefined);
+      const nowMs = systemClock.nowMs();
+      if (nowMs < spreadAtMs) return;
+      spreadAtMs = nowMs + spreadLingerMs;
+      inBackground(spread().catch(() => undefined));
+    },
+  });
+}
+
+/** Changes that come one after the other are copied together. */
+const spreadLingerMs = 100;
+
+const pauseMs = (ms: number): Promise<void> => new Promise((resolve) => void systemClock.after(ms, resolve));
+
+/** Every database that keeps a copy of the catalog. */
+function copiesOf({ settings }: World, { access }: Catalog): readonly Sql[] {
+  const [, ...others] = settings.SETWAY_CATALOG_DATABASES;
+  const firsts = [...access.values()].map(({ databaseUrls }) => databaseUrls[0] ?? '');
+  return [...new Set([...others, ...firsts])].map((url) => databaseAt(url));
+}
+
 /** Services of the edge, given the links to the SETs. */
 export function createServices(world: World, link: (set: string) => SetLink): Services {
   const { settings, catalog, telemetry } = world;
@@ -126,6 +163,8 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
     clock: systemClock,
     jobRuns: (jobs) => readJobRuns(databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? ''), jobs),
     catalog,
+    catalogWriter: catalogWriterOf(world),
+    sealer: world.sealer,
     publisher: publisherOf(world, breaker, link),
     link,
     telemetry,
@@ -230,9 +269,7 @@ export function createJobParts(
       if (center) await writeJobRun(center, report).catch(() => undefined);
     },
     async spreadCatalog() {
-      const { access } = await catalog.current();
-      const copies = [...access.values()].map(({ databaseUrls }) => databaseAt(databaseUrls[0] ?? ''));
-      return copyCatalog(catalogDatabases, copies);
+      return copyCatalog(catalogDatabases, copiesOf(world, await catalog.current()));
     },
   };
 }

@@ -26,7 +26,18 @@ export function readJson<Shape extends z.ZodRawShape>(
   body: Uint8Array,
   schema: z.ZodObject<Shape>,
 ): z.infer<z.ZodObject<Shape>> {
-  const parsed = schema.safeParse(body.length === 0 ? {} : readStrictJson(body));
+  return readValue(body.length === 0 ? {} : readStrictJson(body), schema);
+}
+
+/**
+ * A value that is JSON, by its schema.
+ * @throws Problem `invalid-request` with every fault by JSON pointer
+ */
+export function readValue<Shape extends z.ZodRawShape>(
+  value: unknown,
+  schema: z.ZodObject<Shape>,
+): z.infer<z.ZodObject<Shape>> {
+  const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.flatMap((issue) => {
     const at = issue.path.map((part) => `/${String(part)}`).join('');

@@ -27,6 +27,8 @@ export function buildOpenApi(descriptions: readonly RouteConfig[]) {
       { name: 'dead letters', description: 'What nobody tries again unless told to, and replays.' },
       { name: 'transactions', description: 'Half messages: prepare, commit, roll back.' },
       { name: 'schedules', description: 'Messages published at the ticks of a cron expression.' },
+      { name: 'topics', description: 'What messages are published to.' },
+      { name: 'subscriptions', description: 'Who gets the messages of a topic.' },
       { name: 'sets', description: 'Regional cells and routing.' },
       { name: 'health', description: 'Probes and metrics.' },
       { name: 'reference', description: 'The API about itself.' },

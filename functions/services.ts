@@ -1,7 +1,9 @@
 /** What the doors need, married by a shell. */
 import type { CatalogSource } from '../shared/catalog/catalog.ts';
+import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { Publisher } from '../shared/publish/publisher.ts';
+import type { Sealer } from '../shared/sealed.ts';
 import type { JobRun } from '../shared/store/job-runs.ts';
 import type { Platform } from '../shared/sets/place.ts';
 import type { SetLink } from '../shared/sets/set-link.ts';
@@ -11,6 +13,8 @@ import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
 export interface Services {
   readonly clock: Clock;
   readonly catalog: CatalogSource;
+  readonly catalogWriter: CatalogWriter;
+  readonly sealer: Sealer;
   readonly publisher: Publisher;
   /** The last runs of these jobs. @throws Problem `database-unavailable` */
   readonly jobRuns: (jobs: readonly string[]) => Promise<readonly JobRun[]>;

@@ -15,6 +15,11 @@ export const problemKinds = {
   'request-timeout': { status: 408, title: 'The request did not arrive in time', retryable: true },
   'in-flight': { status: 409, title: 'The same request is being handled now', retryable: true },
   conflict: { status: 409, title: 'The state does not allow this', retryable: false },
+  'precondition-failed': {
+    status: 412,
+    title: 'Somebody else has changed it since it was read',
+    retryable: false,
+  },
   'too-large': { status: 413, title: 'The request is too large', retryable: false },
   'uri-too-long': { status: 414, title: 'The URL is too long', retryable: false },
   'unsupported-media-type': {
@@ -25,6 +30,11 @@ export const problemKinds = {
   'key-reused': {
     status: 422,
     title: 'This idempotency key was used with another request',
+    retryable: false,
+  },
+  'precondition-required': {
+    status: 428,
+    title: 'Say which version is meant (If-Match)',
     retryable: false,
   },
   'headers-too-large': { status: 431, title: 'The header fields are too large', retryable: false },

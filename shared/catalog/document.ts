@@ -2,12 +2,30 @@
 import type { Sealer } from '../sealed.ts';
 import { compileRouteTable } from '../sets/route-table.ts';
 import type { SetHealth } from '../sets/set.ts';
+import type { Topic } from '../subscriptions/subscription.ts';
 import type { Catalog } from './catalog.ts';
 import type { Seed } from './seed.ts';
 
+/** What the HTTP API keeps beside an entry. */
+interface Kept {
+  /** Unix milliseconds: since when the subscription hears what it hears. */
+  readonly since?: number;
+  /** Digest of the Idempotency-Key and the request that made it. */
+  readonly madeBy?: string;
+}
+
+export type TopicEntry = Seed['topics'][number] & Kept;
+export type SubscriptionEntry = Seed['subscriptions'][number] & Kept;
+
 /** The same shape as a seed; `brokerUrls`, `databaseUrl(s)`, `secrets` and the values of `headers` hold sealed texts. Older ones have no outboxes. */
-export type CatalogDocument = Omit<Seed, 'outboxes'> &
-  Partial<Pick<Seed, 'outboxes'>> & { readonly sealed: true };
+export type CatalogDocument = Omit<Seed, 'outboxes' | 'topics' | 'subscriptions'> &
+  Partial<Pick<Seed, 'outboxes'>> & {
+    readonly sealed: true;
+    readonly topics: readonly TopicEntry[];
+    readonly subscriptions: readonly SubscriptionEntry[];
+    /** Removed subscriptions whose queues go with all they hold. */
+    readonly discarded?: readonly { readonly name: string }[];
+  };
 
 export function sealSeed(seed: Seed, sealer: Sealer): CatalogDocument {
   const seal = (plain: string): string => sealer.seal(plain);
@@ -23,11 +41,7 @@ export function sealSeed(seed: Seed, sealer: Sealer): CatalogDocument {
       ...topic,
       ...(secrets === undefined ? {} : { secrets: secrets.map(seal) }),
     })),
-    subscriptions: seed.subscriptions.map((entry) => ({
-      ...entry,
-      ...headersThrough(seal, entry),
-      secrets: entry.secrets.map(seal),
-    })),
+    subscriptions: seed.subscriptions.map((entry) => sealSubscription(entry, sealer)),
     outboxes: seed.outboxes.map((entry) => ({ ...entry, databaseUrl: seal(entry.databaseUrl) })),
   };
 }
@@ -41,6 +55,25 @@ function headersThrough(
   return {
     headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, change(value)])),
   };
+}
+
+/** A topic as the catalog hands it out. */
+export function openTopic(entry: TopicEntry, sealer: Sealer): TopicEntry & Topic {
+  return { ...entry, secrets: (entry.secrets ?? []).map((sealed) => sealer.open(sealed)) };
+}
+
+/** A subscription as the catalog hands it out. */
+export function openSubscription(entry: SubscriptionEntry, sealer: Sealer): SubscriptionEntry {
+  return secretsThrough((sealed) => sealer.open(sealed), entry);
+}
+
+/** A subscription as it is kept. */
+export function sealSubscription(entry: SubscriptionEntry, sealer: Sealer): SubscriptionEntry {
+  return secretsThrough((plain) => sealer.seal(plain), entry);
+}
+
+function secretsThrough(change: (text: string) => string, entry: SubscriptionEntry): SubscriptionEntry {
+  return { ...entry, ...headersThrough(change, entry), secrets: entry.secrets.map(change) };
 }
 
 /**
@@ -60,14 +93,9 @@ export function compileCatalog(
   }));
   return {
     version,
-    topics: new Map(
-      document.topics.map((topic) => [topic.name, { ...topic, secrets: (topic.secrets ?? []).map(open) }]),
-    ),
+    topics: new Map(document.topics.map((topic) => [topic.name, openTopic(topic, sealer)])),
     subscriptions: new Map(
-      document.subscriptions.map((entry) => [
-        entry.name,
-        { ...entry, ...headersThrough(open, entry), secrets: entry.secrets.map(open) },
-      ]),
+      document.subscriptions.map((entry) => [entry.name, openSubscription(entry, sealer)]),
     ),
     sets: new Map(sets.map((set) => [set.id, set])),
     access: new Map(

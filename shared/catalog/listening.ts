@@ -1,4 +1,7 @@
-/** Since when each subscription hears what it hears, by the versions of the catalog that a SET has kept. */
+/**
+ * Since when each subscription hears what it hears: by the versions of the catalog that a SET has kept, and, when many
+ * changes of others have pushed its own out of them, by what the catalog says itself.
+ */
 
 export interface KeptVersion {
   /** When this SET got it, in Unix milliseconds. */
@@ -11,6 +14,8 @@ interface KeptSubscription {
   readonly topic: string;
   readonly bindings: readonly string[];
   readonly filter?: string | null | undefined;
+  /** Unix milliseconds; null for what was never changed entry by entry. */
+  readonly since?: number | null;
 }
 
 /**
@@ -25,7 +30,7 @@ export function listeningSince(versions: readonly KeptVersion[]): ReadonlyMap<st
       ({ subscriptions }) => !subscriptions.some((each) => isSame(each, subscription)),
     );
     const appliedAtMs = versions[changed - 1]?.appliedAtMs ?? 0;
-    since.set(subscription.name, changed === -1 ? 0 : appliedAtMs);
+    since.set(subscription.name, changed === -1 ? (subscription.since ?? 0) : appliedAtMs);
   }
   return since;
 }

@@ -21,6 +21,9 @@ const filter = z
     });
   });
 
+/** Visible ASCII, so that characters are the bytes of AMQP's limit. */
+const binding = z.string().regex(/^[\x21-\x7e]{1,255}$/, 'must be 1–255 visible ASCII characters');
+
 /** The fields, one by one; what they say together is checked by `subscription`. */
 export const subscriptionFields = z.strictObject({
   name,
@@ -30,7 +33,7 @@ export const subscriptionFields = z.strictObject({
   kind: z.enum(['webhook', 'pull', 'amqp']).default('webhook'),
   /** Of a webhook, and only there. */
   endpoint: z.union([z.strictObject({ url: z.url() }), z.strictObject({ function: name })]).optional(),
-  bindings: z.array(z.string().min(1).max(255)).min(1).max(100).default(['#']),
+  bindings: z.array(binding).min(1).max(100).default(['#']),
   /** A CEL condition on headers and body, at most 1,000 characters; without it every message is heard. */
   filter: filter.optional(),
   format: z.enum(['raw', 'cloudevents-binary', 'cloudevents-structured']).default('raw'),

@@ -3,7 +3,11 @@ import { z } from 'zod';
 import { name, owner, secrets } from './name-schemas.ts';
 
 export const topic = z.strictObject({
-  name,
+  // By the rules of a publish, which names it.
+  name: name.refine(
+    (text) => !/^setway[.]|[.]{2}/.test(text),
+    'must not begin with "setway." nor have two dots in a row',
+  ),
   owner,
   type: z.enum(['fanout', 'direct', 'topic']).default('topic'),
   scope: z.enum(['anywhere', 'center']).default('anywhere'),

@@ -73,7 +73,7 @@ interface Reading extends VersionedDocument {
 export async function readKeptVersions(sql: Sql): Promise<readonly KeptVersion[]> {
   const rows = await answerOf(sql`
     SELECT extract(epoch FROM applied_at) * 1000 AS applied_ms, (
-      SELECT coalesce(json_agg(json_build_object('name', s->>'name', 'topic', s->>'topic', 'bindings', s->'bindings', 'filter', s->>'filter')), '[]')
+      SELECT coalesce(json_agg(json_build_object('name', s->>'name', 'topic', s->>'topic', 'bindings', s->'bindings', 'filter', s->>'filter', 'since', s->'since')), '[]')
       FROM jsonb_array_elements(document->'subscriptions') AS s) AS subscriptions
     FROM catalog ORDER BY version DESC LIMIT 21`);
   return rows.map((row) => ({
@@ -104,12 +104,17 @@ export interface CatalogSourceParts {
   readonly inBackground: (work: Promise<unknown>) => void;
 }
 
+export interface RenewableCatalog extends CatalogSource {
+  /** Reads it now. @throws Problem when no database answers: the last one stays */
+  renew(): Promise<Catalog>;
+}
+
 /**
  * A catalog that is never waited for but the first time: a reader gets the last one and, when it is old, begins a
  * refresh behind its back. Values are shared between requests, promises never: a worker's promise belongs to the
  * request that made it.
  */
-export function createCatalogSource(parts: CatalogSourceParts): CatalogSource {
+export function createCatalogSource(parts: CatalogSourceParts): RenewableCatalog {
   let kept: { readonly catalog: Catalog; readonly document: CatalogDocument } | undefined;
   let refreshedAtMs = 0;
 
@@ -130,6 +135,7 @@ export function createCatalogSource(parts: CatalogSourceParts): CatalogSource {
   };
 
   return {
+    renew: refresh,
     async current() {
       if (!kept) return refresh();
       const isOld = parts.clock.nowMs() - refreshedAtMs > parts.maxAgeMs;

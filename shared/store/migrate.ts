@@ -12,6 +12,7 @@ import { search } from './migrations/0006-search.ts';
 import { delayed } from './migrations/0008-delayed.ts';
 import { transactions } from './migrations/0005-transactions.ts';
 import { retention } from './migrations/0009-retention.ts';
+import { catalogEdits } from './migrations/0010-catalog-edits.ts';
 import { schedules } from './migrations/0007-schedules.ts';
 
 const migrations = [
@@ -23,6 +24,7 @@ const migrations = [
   { number: 8, name: 'delayed', statements: delayed },
   { number: 5, name: 'transactions', statements: transactions },
   { number: 9, name: 'retention', statements: retention },
+  { number: 10, name: 'catalog-edits', statements: catalogEdits },
   { number: 7, name: 'schedules', statements: schedules },
 ] as const;
 

@@ -38,6 +38,11 @@ describe('since when a subscription listens', () => {
     expect(since.get('mail')).toBe(300);
   });
 
+  it('since what the catalog says, when its own version is kept no longer', () => {
+    const since = listeningSince([{ appliedAtMs: 300, subscriptions: [{ ...mail, since: 50 }, stock] }]);
+    expect([...since.values()]).toEqual([50, 0]);
+  });
+
   it('one that was removed and came back listens since it came back', () => {
     const since = listeningSince([
       { appliedAtMs: 300, subscriptions: [mail] },

@@ -7,6 +7,7 @@ import { mintMessageId } from '../../shared/identifier.ts';
 import type { MessageId } from '../../shared/identifier.ts';
 import type { Draft } from '../../shared/message/message.ts';
 import type { PublishContext, Published } from '../../shared/publish/publisher.ts';
+import { createSealer } from '../../shared/sealed.ts';
 import { compileRouteTable } from '../../shared/sets/route-table.ts';
 import type { MessageRecord, SetLink } from '../../shared/sets/set-link.ts';
 import type { Topic } from '../../shared/subscriptions/subscription.ts';
@@ -87,6 +88,8 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
         return catalog;
       },
     },
+    catalogWriter: { write: () => Promise.reject(new Error('not asked')) },
+    sealer: createSealer([new Uint8Array(32)]),
     jobRuns: async () => [],
     publisher: {
       ...unasked,

@@ -16,6 +16,8 @@ export interface Scene {
   readonly client: Client;
   /** The same owner with every scope. */
   readonly operator: Client;
+  /** The operator at another edge of the deployment. */
+  readonly operatorAt: (url: string) => Client;
   /** Another owner with every scope. */
   readonly stranger: Client;
   stop(): Promise<void>;
@@ -59,6 +61,7 @@ export async function openScene(
     server,
     client: createClient(server.url, deployment),
     operator: createClient(server.url, { apiKey: operator.text }),
+    operatorAt: (url) => createClient(url, { apiKey: operator.text }),
     stranger: createClient(server.url, { apiKey: stranger.text }),
     async stop() {
       await server.stop();

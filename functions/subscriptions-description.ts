@@ -1,0 +1,147 @@
+/** What the OpenAPI document says about subscriptions. */
+import { z } from 'zod';
+import { secrets } from '../shared/catalog/name-schemas.ts';
+import { subscriptionFields } from '../shared/catalog/subscription-schema.ts';
+import { topicName } from '../shared/message/draft-schema.ts';
+import { ifMatchHeader } from './catalog-resource.ts';
+import { bearerSecurity, described, describedProblems } from './describe.ts';
+import type { Door } from './door.ts';
+import { idempotencyHeader, pageQuery } from './topics-description.ts';
+
+const request = subscriptionFields
+  .omit({ owner: true, secrets: true })
+  .extend({
+    secrets: secrets
+      .optional()
+      .meta({ description: 'Of a webhook, the newest first; one is made when none is given.' }),
+  })
+  .meta({ id: 'SubscriptionRequest' });
+const patch = subscriptionFields.omit({
+  owner: true,
+  secrets: true,
+  name: true,
+  topic: true,
+  kind: true,
+});
+
+const subscriptionSchema = subscriptionFields
+  .omit({ owner: true, secrets: true, headers: true })
+  .extend({
+    headerNames: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'Headers of every call; their values are not shown.' }),
+  })
+  .meta({ id: 'Subscription' });
+
+const madeSchema = subscriptionSchema
+  .extend({
+    secret: z
+      .string()
+      .optional()
+      .meta({ description: 'The secret that was made for it: shown now and never again.' }),
+  })
+  .meta({ id: 'NewSubscription' });
+
+export const subscriptionQuery = pageQuery.extend({ topic: topicName.optional() });
+export const removalQuery = z.strictObject({
+  discard: z.enum(['true', 'false']).optional().meta({
+    description: 'true: its queues go with all they hold. Without it what they hold stays.',
+  }),
+});
+
+const shared = { tags: ['subscriptions'], security: bearerSecurity };
+const params = z.object({ name: z.string() });
+const one = { ...shared, path: '/v1/subscriptions/{name}', request: { params } };
+const headers = { ETag: 'Names this version.' };
+const problems = ['unauthenticated', 'forbidden', 'internal'] as const;
+const body = [
+  'invalid-json',
+  'too-large',
+  'unsupported-media-type',
+  'invalid-request',
+  'destination-refused',
+] as const;
+const changing = [
+  'not-found',
+  'conflict',
+  'precondition-failed',
+  'precondition-required',
+  'database-unavailable',
+] as const;
+
+const example = { name: 'mail', topic: 'orders', endpoint: { url: 'https://shop.example/mail' } };
+
+export const createSubscriptionDescription: Door['description'] = {
+  ...shared,
+  method: 'post',
+  path: '/v1/subscriptions',
+  operationId: 'createSubscription',
+  summary: 'Create a subscription',
+  request: {
+    headers: idempotencyHeader,
+    body: { required: true, content: { 'application/json': { schema: request, example } } },
+  },
+  responses: {
+    201: described('Made.', madeSchema, { headers: { ...headers, Location: 'Where it is.' } }),
+    ...describedProblems(...problems, ...body, 'not-found', 'conflict', 'key-reused', 'database-unavailable'),
+  },
+};
+
+export const listSubscriptionsDescription: Door['description'] = {
+  ...shared,
+  method: 'get',
+  path: '/v1/subscriptions',
+  operationId: 'listSubscriptions',
+  summary: 'List subscriptions by name',
+  request: { query: subscriptionQuery },
+  responses: {
+    200: described(
+      'A page; `next` is there when there is more.',
+      z.object({ subscriptions: z.array(subscriptionSchema), next: z.string().optional() }),
+    ),
+    ...describedProblems(...problems, 'invalid-request'),
+  },
+};
+
+export const readSubscriptionDescription: Door['description'] = {
+  ...one,
+  method: 'get',
+  operationId: 'readSubscription',
+  summary: 'See a subscription',
+  responses: {
+    200: described('The subscription.', subscriptionSchema, { headers }),
+    ...describedProblems(...problems, 'not-found'),
+  },
+};
+
+export const changeSubscriptionDescription: Door['description'] = {
+  ...one,
+  method: 'patch',
+  operationId: 'changeSubscription',
+  summary: 'Change a subscription: given fields replace, null brings back the default',
+  request: {
+    params,
+    headers: ifMatchHeader,
+    body: {
+      required: true,
+      content: { 'application/json': { schema: patch.partial(), example: { bindings: ['eu.*'] } } },
+    },
+  },
+  responses: {
+    200: described('As it is now.', subscriptionSchema, { headers }),
+    ...describedProblems(...problems, ...body, ...changing),
+  },
+};
+
+export const deleteSubscriptionDescription: Door['description'] = {
+  ...one,
+  method: 'delete',
+  operationId: 'deleteSubscription',
+  summary: 'Delete a subscription; what waits in its queues stays there unless discarded',
+  request: { params, headers: ifMatchHeader, query: removalQuery },
+  responses: {
+    200: described('As it was.', subscriptionSchema),
+    ...describedProblems(...problems, 'invalid-request', ...changing),
+  },
+};
