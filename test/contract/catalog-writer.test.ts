@@ -4,6 +4,7 @@ import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
 import type { CatalogChange, CatalogWriter } from '../../shared/catalog/catalog-writer.ts';
 import { sealSeed, type CatalogDocument, type SubscriptionEntry } from '../../shared/catalog/document.ts';
 import { parseSeed } from '../../shared/catalog/seed.ts';
+import { subscription as subscriptionSchema } from '../../shared/catalog/subscription-schema.ts';
 import { createSealer } from '../../shared/sealed.ts';
 import { appendDocument, readDocument } from '../../shared/store/catalog.ts';
 import { createCatalogWriter } from '../../shared/store/catalog-edits.ts';
@@ -48,20 +49,15 @@ beforeEach(async () => {
   written = 0;
 });
 
-const entryOf = (name: string, concurrency = 8): SubscriptionEntry => ({
-  name,
-  owner: 'default',
-  topic: 'orders',
-  kind: 'webhook',
-  endpoint: { url: `https://shop.example/${name}` },
-  bindings: ['#'],
-  format: 'raw',
-  concurrency,
-  timeoutMs: 1_000,
-  retryDelaysMs: [5_000, 30_000, 120_000, 600_000, 1_800_000, 7_200_000, 21_600_000],
-  secrets: [createWebhookSecret()],
-  status: 'active',
-});
+const entryOf = (name: string, concurrency = 8): SubscriptionEntry =>
+  subscriptionSchema.parse({
+    name,
+    topic: 'orders',
+    endpoint: { url: `https://shop.example/${name}` },
+    concurrency,
+    timeoutMs: 1_000,
+    secrets: [createWebhookSecret()],
+  });
 
 function changeOf(before: SubscriptionEntry | null, after: SubscriptionEntry | null): CatalogChange {
   const name = (before ?? after)?.name ?? '';
