@@ -16,6 +16,7 @@ import { benchRelease } from './release-bench.ts';
 import { figuresOf, renderTable } from './result.ts';
 import { benchWaiting } from './waiting-bench.ts';
 import { createWorld, startBenchStack, type Report, type World } from './world.ts';
+import { createWebhookSecret } from '../../shared/webhook/signature.ts';
 import { stopSignal } from '../stack/stop-signal.ts';
 
 const report: Report = (line) => {
@@ -41,8 +42,10 @@ async function bench(options: Options): Promise<void> {
 }
 
 async function measure(parts: BenchParts, { only, waiting }: Options): Promise<readonly Measurement[]> {
-  const receiver = await startScript('receiver.ts');
-  const place = { receiverUrl: receiver.url, concurrencies };
+  const secret = createWebhookSecret();
+  const consumer = { BENCH_SECRET: secret, BENCH_REDIS_URL: parts.stack.redisUrl };
+  const receiver = await startScript('receiver.ts', consumer);
+  const place = { receiverUrl: receiver.url, secret, concurrencies };
   const onNode = await createWorld(parts.stack, 'node', place);
   if (waiting > 0) return measureWaiting(parts, onNode, waiting);
   const onWorkerd = await createWorld(parts.stack, 'workerd', place);

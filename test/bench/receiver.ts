@@ -1,6 +1,14 @@
-/** A webhook that answers 200 at once, and tells when the expected number of calls has come. */
-import { createServer } from 'node:http';
+/**
+ * A webhook that answers 200 at once, and tells when the expected number of calls has come. Under `/guarded` it is a real
+ * consumer: the signature verified, the message reserved and noted as done in Redis.
+ */
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { upstashRequester } from '../../functions/node/upstash-bridge.ts';
+import { webhookHandler } from '../../shared/consumer/consumer.ts';
+import { createRedisGuard } from '../../shared/idempotency/redis-guard.ts';
+import { connectRedis } from '../../shared/idempotency/upstash.ts';
 import { answerQuestions } from './child.ts';
 
 export interface Expectation {
@@ -20,14 +28,36 @@ let lastMs = 0;
 let expected = Infinity;
 let onComplete = (): void => undefined;
 
+function count(): void {
+  lastMs = performance.now();
+  if (calls++ === 0) firstMs = lastMs;
+  if (calls >= expected) onComplete();
+}
+
+const redis = connectRedis({ requester: upstashRequester(process.env['BENCH_REDIS_URL'] ?? '') });
+const consumer = webhookHandler(
+  {
+    secrets: [process.env['BENCH_SECRET'] ?? ''],
+    subscription: 'bench',
+    guard: createRedisGuard(redis),
+  },
+  async () => undefined,
+);
+const guarded = getRequestListener(async (request) => {
+  const answer = await consumer(request);
+  if (answer.ok) count();
+  return answer;
+});
+
+function answerAtOnce(response: ServerResponse): void {
+  count();
+  response.writeHead(200, { 'content-length': 0 }).end();
+}
+
 const server = createServer((request, response) => {
+  if (request.url === '/guarded') return void guarded(request, response);
   request.resume();
-  request.on('end', () => {
-    lastMs = performance.now();
-    if (calls++ === 0) firstMs = lastMs;
-    response.writeHead(200, { 'content-length': 0 }).end();
-    if (calls >= expected) onComplete();
-  });
+  request.on('end', () => answerAtOnce(response));
 });
 
 /** Counts from here on. */

@@ -7,7 +7,6 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import type { SeedInput } from '../../shared/catalog/seed.ts';
-import { createWebhookSecret } from '../../shared/webhook/signature.ts';
 import { createVhost } from '../stack/addresses.ts';
 import { deploy, type Deployment } from '../stack/deployment.ts';
 import { repoDir, stackPlace } from '../stack/ports.ts';
@@ -52,28 +51,39 @@ export const laneCounts = [1, 1_000] as const;
 /** Webhook calls under way at once: lanes share them. */
 const orderedConcurrency = 256;
 
+/** What the webhook does with a call: nothing, or what a consumer does that runs its handler once. */
+export type Receiving = 'plain' | 'guarded';
+
 /** Topic and subscription of the deliveries at one concurrency. */
-export function deliveryTopic(concurrency: number): string {
-  return `delivered-${concurrency}`;
+export function deliveryTopic(concurrency: number, receiving: Receiving): string {
+  return `delivered-${receiving}-${concurrency}`;
 }
 
 export async function createWorld(
   stack: Stack,
   prefix: string,
-  target: { readonly receiverUrl: string; readonly concurrencies: readonly number[] },
+  target: {
+    readonly receiverUrl: string;
+    /** Signs every call. */
+    readonly secret: string;
+    readonly concurrencies: readonly number[];
+  },
 ): Promise<World> {
   const topics = [
-    { name: publishTopic, concurrency: 32 },
-    ...target.concurrencies.map((concurrency) => ({ name: deliveryTopic(concurrency), concurrency })),
-    ...laneCounts.map((lanes) => ({ name: orderedTopic(lanes), concurrency: orderedConcurrency })),
+    { name: publishTopic, concurrency: 32, path: '' },
+    ...target.concurrencies.flatMap((concurrency) => [
+      { name: deliveryTopic(concurrency, 'plain'), concurrency, path: '' },
+      { name: deliveryTopic(concurrency, 'guarded'), concurrency, path: '/guarded' },
+    ]),
+    ...laneCounts.map((lanes) => ({ name: orderedTopic(lanes), concurrency: orderedConcurrency, path: '' })),
   ];
-  const subscriptions = topics.map(({ name, concurrency }) => ({
+  const subscriptions = topics.map(({ name, concurrency, path: receiving }) => ({
     name,
     concurrency,
     owner: 'demo',
     topic: name,
-    endpoint: { url: target.receiverUrl },
-    secrets: [createWebhookSecret()],
+    endpoint: { url: target.receiverUrl + receiving },
+    secrets: [target.secret],
     status: 'paused' as const,
   }));
   const { seed, apiKey, settings, databaseUrls } = await deploy(
