@@ -11,6 +11,7 @@ import type { Answer } from './answer.ts';
 import { batchDoors } from './batches.ts';
 import { bulkDoors } from './bulk.ts';
 import { deadLetterDoors } from './dead-letters.ts';
+import { deliveryDoors } from './deliveries.ts';
 import type { Door, Visit } from './door.ts';
 import { healthDoors } from './health.ts';
 import { jobDoors } from './jobs.ts';
@@ -48,6 +49,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...batchDoors(services),
     ...searchDoors(services),
     ...scheduledMessageDoors(services),
+    ...deliveryDoors(services),
     ...deadLetterDoors(services),
     ...redriveDoors(services),
     ...replayDoors(services),

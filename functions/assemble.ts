@@ -35,6 +35,7 @@ import { openDatabase, type Sql } from '../shared/store/database.ts';
 import { readJobRuns, writeJobRun } from '../shared/store/job-runs.ts';
 import { openStore } from '../shared/store/postgres-store.ts';
 import { createTelemetry, type Telemetry } from '../shared/telemetry.ts';
+import { createDeliveryIds, type DeliveryIds } from '../shared/webhook/delivery-id.ts';
 import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
 import type { HostAtWork, JobParts } from '../scheduled/run-job.ts';
 import type { Services } from './services.ts';
@@ -52,6 +53,7 @@ export interface World {
   readonly settings: Settings;
   readonly telemetry: Telemetry;
   readonly sealer: Sealer;
+  readonly deliveryIds: DeliveryIds;
   readonly catalog: RenewableCatalog;
   readonly redis: RedisScripts;
   readonly log: (entry: object) => void;
@@ -76,6 +78,7 @@ export function createWorld(settings: Settings, platform: PlatformParts): World 
     log: platform.log,
     inBackground: platform.inBackground,
     telemetry: createTelemetry(),
+    deliveryIds: createDeliveryIds(settings.SETWAY_ENCRYPTION_KEYS),
     redis: prefixed(connectRedis(platform.redis), settings.SETWAY_REDIS_PREFIX),
     async access(set) {
       const found = (await catalog.current()).access.get(set);
@@ -175,6 +178,7 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
       maxBulkBytes: settings.SETWAY_MAX_BULK_BYTES,
     },
     webhookPolicy: webhookPolicy(settings),
+    deliveryIds: world.deliveryIds,
     metricsAccess: settings.SETWAY_OPEN_METRICS === 'yes' ? 'open' : 'key',
   };
 }

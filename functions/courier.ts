@@ -10,6 +10,7 @@ import type { Batch, Order } from '../shared/message/message.ts';
 import { asProblem } from '../shared/problem.ts';
 import { checkWebhookUrl, type WebhookUrlPolicy } from '../shared/webhook/address.ts';
 import { checkAnswerOf } from '../shared/webhook/check-answer.ts';
+import type { DeliveryIds } from '../shared/webhook/delivery-id.ts';
 import { outcomeOf, type WebhookAnswer } from '../shared/webhook/outcome.ts';
 import type { PostWebhook, WebhookRequest } from '../shared/webhook/request.ts';
 import { signWebhook } from '../shared/webhook/signature.ts';
@@ -22,6 +23,7 @@ export interface CourierParts {
   /** Called without a network hop, by the name a subscription's endpoint gives. */
   readonly functions: Readonly<Record<string, WebhookFunction>>;
   readonly policy: WebhookUrlPolicy;
+  readonly deliveryIds: DeliveryIds;
   readonly clock: Clock;
   readonly sliceSize: number;
 }
@@ -48,12 +50,12 @@ function call(parts: CourierParts, dispatch: Dispatch): Promise<WebhookAnswer> {
   if ('function' in endpoint) return callFunction(parts, endpoint.function, dispatch);
   // Checked again at each call: a subscription may be older than a rule.
   const url = checkWebhookUrl(endpoint.url, parts.policy).href;
-  return parts.post(requestOf(dispatch, url, parts.clock.nowMs()));
+  return parts.post(requestOf(parts, dispatch, url));
 }
 
 /** The signed request of one delivery. */
-function requestOf(dispatch: Dispatch, url: string, nowMs: number): WebhookRequest {
-  const { message, format } = dispatch;
+function requestOf({ clock, deliveryIds }: CourierParts, dispatch: Dispatch, url: string): WebhookRequest {
+  const { attempt, message, format, set, subscription } = dispatch;
   const isStructured = format === 'cloudevents-structured';
   const body = isStructured ? toStructuredEvent(message) : message.body;
   const headers = {
@@ -63,8 +65,9 @@ function requestOf(dispatch: Dispatch, url: string, nowMs: number): WebhookReque
     'content-type': isStructured ? structuredType : message.contentType,
     'user-agent': 'Setway',
     'setway-topic': message.topic,
-    'setway-subscription': dispatch.subscription,
-    'setway-attempt': String(dispatch.attempt),
+    'setway-subscription': subscription,
+    'setway-attempt': String(attempt),
+    'setway-delivery': deliveryIds.write({ messageId: message.id, set, subscription, attempt }),
     'setway-set': message.placement.set,
     ...(message.tag === undefined ? {} : { 'setway-tag': message.tag }),
     ...(message.key === undefined ? {} : { 'setway-key': message.key }),
@@ -73,7 +76,7 @@ function requestOf(dispatch: Dispatch, url: string, nowMs: number): WebhookReque
     ...(message.traceparent === undefined ? {} : { traceparent: message.traceparent }),
     ...signWebhook(body, {
       id: message.id,
-      timestampSeconds: Math.floor(nowMs / 1000),
+      timestampSeconds: Math.floor(clock.nowMs() / 1000),
       secrets: dispatch.secrets,
     }),
   };
@@ -117,7 +120,7 @@ const excerptCharacters = 1024;
 async function callFunction(parts: CourierParts, name: string, dispatch: Dispatch): Promise<WebhookAnswer> {
   const handle = parts.functions[name];
   if (!handle) return { error: `This deployment has no webhook function "${name}".` };
-  const written = requestOf(dispatch, `https://webhooks.invalid/${name}`, parts.clock.nowMs());
+  const written = requestOf(parts, dispatch, `https://webhooks.invalid/${name}`);
   const { url, headers, body, method = 'POST' } = written;
   const request = new Request(url, { method, headers, body: Buffer.from(body) });
   let cancel = (): void => undefined;

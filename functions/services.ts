@@ -8,6 +8,7 @@ import type { JobRun } from '../shared/store/job-runs.ts';
 import type { Platform } from '../shared/sets/place.ts';
 import type { SetLink } from '../shared/sets/set-link.ts';
 import type { Telemetry } from '../shared/telemetry.ts';
+import type { DeliveryIds } from '../shared/webhook/delivery-id.ts';
 import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
 
 export interface Services {
@@ -35,4 +36,5 @@ export interface Services {
   };
   /** Which URLs clients may have called. */
   readonly webhookPolicy: WebhookUrlPolicy;
+  readonly deliveryIds: DeliveryIds;
 }

@@ -53,6 +53,7 @@ export function courierOf(env: Env): Courier {
     post: (request) =>
       postWebhook({ fetch: (input, init) => fetch(input, init), clock: systemClock }, request),
     policy: webhookPolicy(settings),
+    deliveryIds: parts.deliveryIds,
     clock: systemClock,
     sliceSize: Number.POSITIVE_INFINITY,
   });

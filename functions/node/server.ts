@@ -44,6 +44,7 @@ export async function startServer(settings: Settings, log: Log): Promise<NodeSer
     functions,
     post: agent.post,
     policy: webhookPolicy(settings),
+    deliveryIds: world.deliveryIds,
     clock: systemClock,
     sliceSize: 1,
   });

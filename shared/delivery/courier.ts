@@ -14,6 +14,8 @@ export type { CheckAnswer } from '../webhook/check-answer.ts';
 /** One delivery to make: everything the courier needs, plain data that survives a structured clone. */
 export interface Dispatch extends AnswerRules, RequestRules {
   readonly message: Message;
+  /** The SET that delivers. */
+  readonly set: string;
   readonly subscription: string;
   /** 1 for the first try. */
   readonly attempt: number;
@@ -24,7 +26,7 @@ export interface Dispatch extends AnswerRules, RequestRules {
 }
 
 /** What a webhook's answer means for the delivery. */
-export type Verdict = 'done' | 'retry' | 'dead' | 'disable';
+export type Verdict = 'done' | 'leased' | 'retry' | 'dead' | 'disable';
 
 export interface Answer {
   readonly verdict: Verdict;
@@ -33,6 +35,8 @@ export interface Answer {
   readonly error: string | null;
   /** From `Retry-After`, clamped. */
   readonly retryAfterMs?: number;
+  /** `leased`: how long the consumer holds it. */
+  readonly leaseMs?: number;
   readonly durationMs: number;
 }
 

@@ -5,7 +5,8 @@
  *   later tries agenda claim     ─▶ lane ─▶ courier ─▶ record (bulk), which ends the claim
  *   ordered     broker hands out ─▶ noted for its turn ─▶ ack; delivered by shared/ordering
  *
- * A failed delivery is recorded as RETRY in the agenda and *acked*: no requeue loop, nobody blocked behind it. What if
+ * A failed delivery is recorded as RETRY in the agenda and *acked*: no requeue loop, nobody blocked behind it. One that
+ * its consumer will answer later is recorded as LEASED, with an entry due when the lease ends (answer.ts). What if
  * the process dies: before the record, the broker hands the message out again (or the claim falls due again) and the
  * webhook's guard recognises the copy; between record and ack, the redelivered copy is recognised by its recorded
  * state and acked without a call. `fast` messages are acked first: at most once.
@@ -18,11 +19,13 @@ import { deliveryTransitions } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import type { DeliveryKey, DeliveryStatus, Store } from '../store/store.ts';
-import { timeoutOf, waitAfterMs } from '../subscriptions/delivery-policy.ts';
+import { timeoutOf } from '../subscriptions/delivery-policy.ts';
 import { isPushed, type PushedSubscription, type Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
+import { defaultLeaseMs } from '../webhook/lease.ts';
 import type { Answer, Courier, Dispatch } from './courier.ts';
 import { createHearing } from './hearing.ts';
+import { afterFailure, leaseEnded } from './lease-ended.ts';
 import { createLane, type Lane } from './lane.ts';
 import { tryAgainMs, untilItWorks } from './patience.ts';
 import { createRecord, keyText, type Patiently } from './record.ts';
@@ -63,12 +66,18 @@ export interface Deliverer {
   abandon(): void;
 }
 
-/** A claimed entry, and until when it is certainly ours. */
-interface Held {
+/** A claimed entry of a delivery that has not ended. */
+interface OpenEntry {
   readonly entry: DueEntry;
+  /** Undefined when it is kept no longer. */
+  readonly message: Message | undefined;
+  /** Undefined before the first outcome. */
+  readonly status: DeliveryStatus | undefined;
+}
+
+/** And until when it is certainly ours. */
+interface Held extends OpenEntry {
   readonly heldUntilMs: number;
-  /** Deliveries that were tried before (`keyText`). */
-  readonly begun: ReadonlySet<string>;
 }
 
 /** How long a retry waits for a subscription that is paused, disabled or unknown now. */
@@ -92,7 +101,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
   const deliver: Deliverer['call'] = async (message, subscription, attempt, isWanted) => {
     if (!isPushed(subscription)) return undefined;
     const { name } = subscription;
-    const dispatch = dispatchOf(subscription, message, attempt);
+    const dispatch = { ...dispatchOf(subscription, message, attempt), set: parts.set };
     const isFresh = (): boolean => parts.clock.nowMs() < (message.expiresAtMs ?? Infinity);
     const answer = await laneOf(name).carry(dispatch, () => isFresh() && (isWanted?.() ?? true));
     if (answer === 'not-begun') return isFresh() ? undefined : skipped(parts, message, name, attempt);
@@ -116,18 +125,18 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     delivery.ack();
   };
 
-  const redeliverOne = async (
-    store: Store,
-    { entry, heldUntilMs, begun }: Held,
-    message: Message | undefined,
-  ): Promise<void> => {
+  const redeliverOne = async (store: Store, { entry, heldUntilMs, message, status }: Held): Promise<void> => {
     const subscription = parts.subscription(entry.subscription ?? '');
+    // The entry of another lease, or of a try before it: this one ends with its own.
+    if (status?.state === 'LEASED' && status.entry !== entry.entry) return store.finish([entry]);
     // Kept no longer: the retention is over.
     if (!message) return store.finish([entry]);
     // Unknown may mean that this host's catalog is older than the subscription. One that was removed ends with its message.
     if (subscription?.status !== 'active' || !isPushed(subscription))
       return store.release([entry], pausedRetryMs);
-    if (!isBegun(entry, begun) && !hears(subscription, message)) return store.finish([entry]);
+    if (!status && !hears(subscription, message)) return store.finish([entry]);
+    if (status?.state === 'LEASED')
+      return record.write({ ...leaseEnded(message, subscription, status.attempts), lease: entry });
     // A call that outlasts the lease would be made twice: by then the entry is somebody else's.
     const isWanted = (): boolean => parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
     const outcome = await deliver(message, subscription, entry.attempts + 1, isWanted);
@@ -161,20 +170,9 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     },
     async redeliver(store, entries, leaseMs) {
       const heldUntilMs = parts.clock.nowMs() + leaseMs;
-      const [loaded, states] = await Promise.all([
-        store.load(entries.flatMap((entry) => entry.refs)),
-        store.deliveries(entries.flatMap(keyOf)),
-      ]);
-      const messages = new Map(loaded.map(({ message }) => [message.id, message]));
-      const open = openOf(entries, states);
-      const begun = new Set(states.map(keyText));
-      const over = entries.filter((entry) => !open.includes(entry));
-      if (over.length > 0) await store.finish(over);
-      const first = (entry: DueEntry): Message | undefined => entry.refs[0] && messages.get(entry.refs[0]);
+      const held = await openOf(store, entries);
       // One that fails stays claimed and falls due again when its lease ends.
-      await Promise.allSettled(
-        open.map((entry) => redeliverOne(store, { entry, heldUntilMs, begun }, first(entry))),
-      );
+      await Promise.allSettled(held.map((each) => redeliverOne(store, { ...each, heldUntilMs })));
     },
   };
 }
@@ -185,18 +183,31 @@ function countAnswer({ set, telemetry }: DeliverParts, subscription: string, ans
   telemetry.observe('setway_delivery_seconds', labels, answer.durationMs / 1000);
 }
 
-/** Entries whose delivery has not ended. */
-function openOf(entries: readonly DueEntry[], states: readonly DeliveryStatus[]): readonly DueEntry[] {
-  const ended = new Set(states.filter(({ state }) => deliveryTransitions[state].length === 0).map(keyText));
-  return entries.filter((entry) => keyOf(entry).every((key) => !ended.has(keyText(key))));
+/** Loads what entries are about, and finishes those whose delivery has ended. */
+async function openOf(store: Store, entries: readonly DueEntry[]): Promise<readonly OpenEntry[]> {
+  const [loaded, states] = await Promise.all([
+    store.load(entries.flatMap((entry) => entry.refs)),
+    store.deliveries(entries.flatMap(keyOf)),
+  ]);
+  const messages = new Map(loaded.map(({ message }) => [message.id, message]));
+  const known = new Map(states.map((status) => [keyText(status), status]));
+  const all = entries.map((entry) => {
+    const [key] = keyOf(entry);
+    return {
+      entry,
+      message: key && messages.get(key.messageId),
+      status: key && known.get(keyText(key)),
+    };
+  });
+  const isOver = ({ status }: OpenEntry): boolean =>
+    status !== undefined && deliveryTransitions[status.state].length === 0;
+  const over = all.filter(isOver);
+  if (over.length > 0) await store.finish(over.map(({ entry }) => entry));
+  return all.filter((each) => !isOver(each));
 }
 
 function keyOf({ refs, subscription }: DueEntry): readonly DeliveryKey[] {
   return refs.map((messageId) => ({ messageId, subscription: subscription ?? '' }));
-}
-
-function isBegun(entry: DueEntry, begun: ReadonlySet<string>): boolean {
-  return keyOf(entry).some((key) => begun.has(keyText(key)));
 }
 
 /** Expired before its turn came: no call is made any more. */
@@ -212,7 +223,11 @@ function skipped(
   return { messageId: message.id, subscription, attempt, state: 'SKIPPED', error, ...nothing };
 }
 
-function dispatchOf(subscription: PushedSubscription, message: Message, attempt: number): Dispatch {
+function dispatchOf(
+  subscription: PushedSubscription,
+  message: Message,
+  attempt: number,
+): Omit<Dispatch, 'set'> {
   const { name, endpoint, format, secrets, headers, maxRetryAfterMs, method, nonRetryable } = subscription;
   return {
     message,
@@ -245,11 +260,15 @@ function outcomeOf(
     error,
     durationMs,
   };
-  const delayMs = waitAfterMs(subscription, message, attempt, Math.random);
   if (answer.verdict === 'done') return { ...shared, state: 'DONE', retryAfterMs: 0 };
-  if (answer.verdict !== 'retry' || delayMs === undefined) {
-    const isDropped = subscription.atEnd === 'drop' && answer.verdict !== 'disable';
-    return { ...shared, state: isDropped ? 'SKIPPED' : 'DEAD', retryAfterMs: 0 };
+  if (answer.verdict === 'leased')
+    return { ...shared, state: 'LEASED', retryAfterMs: answer.leaseMs ?? defaultLeaseMs };
+  if (answer.verdict === 'retry') {
+    const next = afterFailure(message, subscription, attempt);
+    return next.state === 'RETRY'
+      ? { ...shared, state: 'RETRY', retryAfterMs: answer.retryAfterMs ?? next.retryAfterMs }
+      : { ...shared, ...next };
   }
-  return { ...shared, state: 'RETRY', retryAfterMs: answer.retryAfterMs ?? delayMs };
+  const isDropped = subscription.atEnd === 'drop' && answer.verdict !== 'disable';
+  return { ...shared, state: isDropped ? 'SKIPPED' : 'DEAD', retryAfterMs: 0 };
 }

@@ -15,7 +15,7 @@ export interface RecordParts {
   /** One per shard, in shard order. */
   readonly stores: readonly Store[];
   readonly clock: Clock;
-  /** A retry was written that falls due after this long. */
+  /** A retry, or the end of a lease, was written that falls due after this long. */
   readonly onRetry: (afterMs: number) => void;
 }
 
@@ -61,7 +61,7 @@ export function createRecord(parts: RecordParts, patiently: Patiently): Delivery
     async write(outcome) {
       if (!outcome) return;
       await writers[shardOf(outcome.messageId, stores.length)]?.add([outcome]);
-      if (outcome.state === 'RETRY') onRetry(outcome.retryAfterMs);
+      if (outcome.state === 'RETRY' || outcome.state === 'LEASED') onRetry(outcome.retryAfterMs);
     },
     async has(messageId, subscription) {
       const found = await readers[shardOf(messageId, stores.length)]?.add([{ messageId, subscription }]);

@@ -11,6 +11,7 @@ import type { Broker, BrokerState } from '../broker/broker.ts';
 import type { CatalogSource } from '../catalog/catalog.ts';
 import type { Clock } from '../clock.ts';
 import { atMost } from '../deadline.ts';
+import { createAnswering } from '../delivery/answer.ts';
 import type { Courier } from '../delivery/courier.ts';
 import { createDeliverer } from '../delivery/deliver.ts';
 import type { OrderParts } from '../ordering/desk.ts';
@@ -159,10 +160,9 @@ export function openSetHost(parts: SetHostParts): SetHost {
       return committer.accept(offers, options);
     },
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
-    ...createInquiry({ ...parts, nudge: (kind) => due.nudge(0, kind) }),
+    ...callsAboutMessages(parts, view, onDue),
     ...decider.link,
     status: () => statusOf(parts, committer.unsettled),
-    ...createScheduledCalls(sendParts),
     ready,
     start() {
       if (life !== 'open') return;
@@ -203,6 +203,19 @@ export function openSetHost(parts: SetHostParts): SetHost {
 }
 
 const ignore = (): void => undefined;
+
+/** What edges ask of messages that are kept. */
+function callsAboutMessages(
+  { set, stores }: SetHostParts,
+  view: HostView,
+  onDue: (afterMs: number, kind: AgendaKind) => void,
+) {
+  return {
+    ...createInquiry({ set, stores, nudge: (kind) => onDue(0, kind) }),
+    ...createScheduledCalls({ set, stores, onDue }),
+    ...createAnswering({ stores, onDue, subscription: (name) => view.subscription(name) }),
+  };
+}
 
 function openOrderer(
   parts: SetHostParts,

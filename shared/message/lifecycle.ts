@@ -7,8 +7,9 @@
  *
  * A nack, a timeout or a dead channel keeps a message READY: a timeout means *unknown*, and the resend carries the same
  * id. A parked transaction can still be decided by its producer.
- * Delivery (message × subscription): appears with its first outcome. RETRY → RETRY | DONE | DEAD | SKIPPED; BLOCKED
- * waits for an earlier one of its order. DEAD goes back to RETRY by a redrive only.
+ * Delivery (message × subscription): appears with its first outcome. RETRY → RETRY | LEASED | DONE | DEAD | SKIPPED;
+ * LEASED is held by its consumer, which will say later what became of it; BLOCKED waits for an earlier one of its order.
+ * DEAD goes back to RETRY by a redrive, and to DONE by a consumer that says late that it is done; by nothing else.
  */
 export type MessageState =
   | 'HALF'
@@ -20,7 +21,7 @@ export type MessageState =
   | 'CONFIRMED'
   | 'UNROUTABLE'
   | 'FAILED';
-export type DeliveryState = 'DONE' | 'RETRY' | 'DEAD' | 'SKIPPED' | 'BLOCKED';
+export type DeliveryState = 'DONE' | 'RETRY' | 'LEASED' | 'DEAD' | 'SKIPPED' | 'BLOCKED';
 
 /** States a message may go to from each state. */
 export const messageTransitions: Readonly<Record<MessageState, readonly MessageState[]>> = {
@@ -36,8 +37,9 @@ export const messageTransitions: Readonly<Record<MessageState, readonly MessageS
 };
 
 export const deliveryTransitions: Readonly<Record<DeliveryState, readonly DeliveryState[]>> = {
-  BLOCKED: ['RETRY', 'DONE', 'DEAD', 'SKIPPED'],
-  RETRY: ['RETRY', 'DONE', 'DEAD', 'SKIPPED'],
+  BLOCKED: ['RETRY', 'LEASED', 'DONE', 'DEAD', 'SKIPPED'],
+  RETRY: ['RETRY', 'LEASED', 'DONE', 'DEAD', 'SKIPPED'],
+  LEASED: ['RETRY', 'LEASED', 'DONE', 'DEAD', 'SKIPPED'],
   DONE: [],
   DEAD: [],
   SKIPPED: [],

@@ -23,7 +23,7 @@ export async function workOffLane(parts: OrderParts, desk: Desk, run: Run, view:
   }
   for (const item of due) {
     const step = item === last ? { position: endAt, ...closing } : { position: item.position };
-    if ((await deliver(parts, desk, run, { item, step })) === 'ended') return 'ended';
+    if ((await deliver(parts, desk, run, { item, step, view })) === 'ended') return 'ended';
   }
   return 'next';
 }
@@ -50,16 +50,22 @@ function deliverable(
 interface LaneTurn {
   readonly item: Deliverable;
   readonly step: { readonly position: number; readonly closeAt?: number };
+  readonly view: StreamView;
 }
 
-async function deliver(parts: OrderParts, desk: Desk, run: Run, { item, step }: LaneTurn): Promise<After> {
+async function deliver(
+  parts: OrderParts,
+  desk: Desk,
+  run: Run,
+  { item, step, view }: LaneTurn,
+): Promise<After> {
   const { lease } = run;
-  const outcome = await callHead(parts, desk, run, { message: item.message, attempt: item.attempts + 1 });
+  const outcome = await callHead(parts, desk, run, { item, message: item.message, view });
   if (outcome === 'ended') return 'ended';
-  const isRetry = outcome.state === 'RETRY';
+  const isOpen = deliveryTransitions[outcome.state].length > 0;
   const stepped = await desk.step([
-    isRetry ? { lease, position: item.position, outcome } : { lease, ...step, outcome },
+    isOpen ? { lease, position: item.position, outcome } : { lease, ...step, outcome },
   ]);
-  if (isRetry) parts.onDue(outcome.retryAfterMs);
-  return isRetry || stepped !== 'held' ? 'ended' : 'next';
+  if (isOpen) parts.onDue(outcome.retryAfterMs);
+  return isOpen || stepped !== 'held' ? 'ended' : 'next';
 }

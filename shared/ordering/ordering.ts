@@ -8,7 +8,7 @@
  * What is delivered comes from the store, never from the broker's copy, which is no more than a wake-up: the store
  * numbers a lane in commit order, so a copy that the broker loses, doubles or reorders leaves no gap and makes no
  * disorder. An item that fails stays the head of its stream until it succeeds or is dead; its stream waits for the retry
- * in the agenda, and nobody else does.
+ * in the agenda, and nobody else does. So does an item that its consumer will answer later, until it does.
  *
  * What if the process dies: before `arrive`, the broker hands the copy out again; after it, the stream's entry is in the
  * agenda; with the lease, it falls due again when the lease ends, and the next holder begins at the cursor: an item whose

@@ -1,4 +1,8 @@
 /** One worker of one sequence: asks what its turn is (next-turn.ts) and takes it. */
+import { afterFailure } from '../delivery/lease-ended.ts';
+import { deliveryTransitions } from '../message/lifecycle.ts';
+import type { Message } from '../message/message.ts';
+import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import type { AssemblyChange, AssemblyState, StreamView } from '../store/ordered-store.ts';
 import type { Desk, OrderParts } from './desk.ts';
 import { nextTurn, type Callable, type NextTurn } from './next-turn.ts';
@@ -123,6 +127,13 @@ async function change(
   return 'next';
 }
 
+/** Its items would have to be answered one by one, and were called as one. */
+function notLater(parts: OrderParts, message: Message, said: DeliveryOutcome): DeliveryOutcome {
+  const subscription = parts.subscription(said.subscription);
+  const error = 'A sequence that travels together cannot be answered later (setway-async).';
+  return subscription ? { ...said, error, ...afterFailure(message, subscription, said.attempt) } : said;
+}
+
 type CallTurn = Extract<NextTurn, { does: 'call' }>;
 
 function unheardOf(parts: OrderParts, { hears }: Desk, { run, turn }: Taking<CallTurn>): readonly Callable[] {
@@ -165,11 +176,13 @@ async function call(parts: OrderParts, desk: Desk, taking: Taking<CallTurn>): Pr
   const message = isTogether
     ? togetherOf([first.message, ...others.map((item) => item.message)])
     : first.message;
-  const outcome = await callHead(parts, desk, run, { message, attempt: first.attempts + 1 });
-  if (outcome === 'ended') return 'ended';
+  const said = await callHead(parts, desk, run, { item: first, message, view: seen });
+  if (said === 'ended') return 'ended';
+  const outcome = isTogether && said.state === 'LEASED' ? notLater(parts, message, said) : said;
+  const isOpen = deliveryTransitions[outcome.state].length > 0;
   const { size = 0, cursor = 0 } = seen.assembly ?? {};
   // The cursor stays before what is tried again, and before a gap, which a dead item is: onGap decides about it.
-  const stays = outcome.state === 'RETRY' || (outcome.state === 'DEAD' && !isTogether);
+  const stays = isOpen || (outcome.state === 'DEAD' && !isTogether);
   const through = stays ? cursor : isTogether ? size : first.position;
   const steps = turn.items.map(({ messageId }: Callable) => ({
     lease,
@@ -178,7 +191,7 @@ async function call(parts: OrderParts, desk: Desk, taking: Taking<CallTurn>): Pr
     ...(through >= size ? { closeAt: seen.signals } : {}),
   }));
   const stepped = await desk.step(steps);
-  if (outcome.state === 'RETRY') parts.onDue(outcome.retryAfterMs);
-  if (outcome.state === 'RETRY' || stepped !== 'held') return 'ended';
+  if (isOpen) parts.onDue(outcome.retryAfterMs);
+  if (isOpen || stepped !== 'held') return 'ended';
   return stays ? 'next' : through;
 }

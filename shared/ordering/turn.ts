@@ -1,7 +1,8 @@
 /** One call of the head of a stream, and what comes of it. Lanes and sequences share it. */
 import type { Message } from '../message/message.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
-import type { LoadLease, StreamItem } from '../store/ordered-store.ts';
+import { leaseEnded } from '../delivery/lease-ended.ts';
+import type { LoadLease, StreamItem, StreamView } from '../store/ordered-store.ts';
 import type { Desk, OrderParts } from './desk.ts';
 
 /** What a worker goes on with: the next item, or nothing because its hold on the stream has ended. */
@@ -21,19 +22,37 @@ export function isAtItsBeginning({ state }: StreamItem): boolean {
   return state === undefined || state === 'BLOCKED';
 }
 
-/** @returns `ended` when the stream was given back without a call */
+/** The head of a stream as it was loaded. */
+export interface Head {
+  readonly item: StreamItem;
+  /** What is called: the item, or all of them together. */
+  readonly message: Message;
+  readonly view: StreamView;
+}
+
+/**
+ * Calls the head, or says what became of one that its consumer held until now.
+ * @returns `ended` when the stream was given back without a call
+ */
 export async function callHead(
   parts: OrderParts,
   desk: Desk,
   { lease, heldUntilMs }: Run,
-  { message, attempt }: { readonly message: Message; readonly attempt: number },
+  { item, message, view }: Head,
 ): Promise<DeliveryOutcome | 'ended'> {
   const subscription = parts.subscription(lease.subscription);
   if (subscription?.status !== 'active') return giveBack(desk, lease, pausedRetryMs);
+  if (item.heldMs !== undefined && item.heldMs > 0) {
+    await desk.store.rest(lease, view, item.heldMs);
+    return 'ended';
+  }
+  if (item.state === 'LEASED') return leaseEnded(message, subscription, item.attempts);
   // A call that outlasts the lease would be made beside the next holder's.
   const isWanted = (): boolean =>
     !desk.isStopping() && parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
-  const outcome = isWanted() ? await parts.call(message, subscription, attempt, isWanted) : undefined;
+  const outcome = isWanted()
+    ? await parts.call(message, subscription, item.attempts + 1, isWanted)
+    : undefined;
   return outcome ?? giveBack(desk, lease, 0);
 }
 

@@ -14,6 +14,7 @@ import type {
   RedriveStart,
   ReplayRequest,
 } from './dead-letters.ts';
+import type { AnswerEffect, DeliveryAnswer } from './delivery-answer.ts';
 import type { FoundMessage, MessageSearch, ScheduledQuery } from './search.ts';
 import type { Schedule, ScheduleChange, ScheduleRecord } from './schedule.ts';
 
@@ -260,6 +261,8 @@ export interface SetLink {
   listSchedules(owner: string): Promise<readonly ScheduleRecord[]>;
   /** @returns undefined when the SET has no such schedule of this owner */
   changeSchedule(change: ScheduleChange): Promise<ScheduleRecord | undefined>;
+  /** What consumers say of deliveries they hold. @returns what came of each, in order */
+  answer(answers: readonly DeliveryAnswer[]): Promise<readonly AnswerEffect[]>;
   status(): Promise<SetStatus>;
   /** `SCHEDULED → CANCELLED`; undefined when the owner has no such message here. */
   cancel(request: ChangeRequest): Promise<Change | undefined>;
@@ -285,6 +288,7 @@ export const setLinkCalls = [
   'findSchedule',
   'listSchedules',
   'changeSchedule',
+  'answer',
   'status',
   'cancel',
   'move',

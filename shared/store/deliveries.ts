@@ -2,7 +2,7 @@
 import { toUuid } from '../identifier.ts';
 import type { DeliveryState } from '../message/lifecycle.ts';
 import { answerOf, type Sql } from './database.ts';
-import { idOf, text } from './rows.ts';
+import { idOf, text, textOrNull, type Row } from './rows.ts';
 import type { DeliveryOutcome } from './delivery-outcome.ts';
 import type { DeliveryKey, DeliveryStatus } from './store.ts';
 
@@ -13,13 +13,18 @@ import type { DeliveryKey, DeliveryStatus } from './store.ts';
  * An end (`DONE`, `DEAD`) is never overwritten, and a second report of the same try changes nothing: a copy that the
  * broker handed out twice neither revives a delivery nor doubles its agenda entry. A worker whose lease is over may
  * still say `DONE`, which is true whoever reports it; its failures are logged as attempts and decide nothing.
+ *
+ * `LEASED` is a retry that falls due when the lease ends. While a consumer holds a delivery, only it decides, or whoever
+ * has the agenda entry of that very lease: a copy that fails meanwhile does not.
+ *
+ * @returns the deliveries that are open now and were not so before, or not by this try
  */
 export async function recordOutcomes(
   sql: Sql,
   outcomes: readonly DeliveryOutcome[],
   by: { readonly set: string; readonly host: string },
-): Promise<void> {
-  await answerOf(sql`
+): Promise<readonly DeliveryKey[]> {
+  const rows = await answerOf(sql`
     WITH outcome AS MATERIALIZED (
       SELECT * FROM json_to_recordset(${JSON.stringify(outcomes.map(outcomeRow))}::json) AS o(
         message_id uuid, subscription text, state text, attempt integer, status integer, error text,
@@ -27,26 +32,32 @@ export async function recordOutcomes(
     ), finished AS (
       DELETE FROM agenda a USING outcome o WHERE a.id = o.entry AND a.lease_token = o.token RETURNING a.id
     ), tracked AS (
-      INSERT INTO delivery AS d (message_id, subscription, state, attempts, next_attempt_at)
+      INSERT INTO delivery AS d (message_id, subscription, state, attempts, next_attempt_at, entry)
       SELECT DISTINCT ON (message_id, subscription) message_id, subscription, state, attempt,
-        CASE state WHEN 'RETRY' THEN now() + make_interval(secs => retry_secs) END
+        CASE WHEN state IN ('RETRY', 'LEASED') THEN now() + make_interval(secs => retry_secs) END,
+        CASE WHEN state IN ('RETRY', 'LEASED') THEN nextval('agenda_id_seq') END
       FROM outcome WHERE entry IS NULL OR state = 'DONE' OR entry IN (SELECT id FROM finished)
       ORDER BY message_id, subscription, state <> 'DONE', state, attempt DESC
       ON CONFLICT (message_id, subscription) DO UPDATE
         SET state = excluded.state, attempts = greatest(d.attempts, excluded.attempts),
-          next_attempt_at = excluded.next_attempt_at, updated_at = now()
-        WHERE d.state IN ('RETRY', 'BLOCKED') AND excluded.state <> 'BLOCKED' AND (excluded.state <> 'RETRY' OR excluded.attempts > d.attempts)
-      RETURNING message_id, subscription, state, attempts
+          next_attempt_at = excluded.next_attempt_at, entry = excluded.entry, updated_at = now()
+        WHERE d.state IN ('RETRY', 'BLOCKED', 'LEASED') AND excluded.state <> 'BLOCKED'
+          AND (CASE d.state WHEN 'LEASED' THEN excluded.state = 'DONE' OR d.entry IN (SELECT id FROM finished)
+            ELSE excluded.state NOT IN ('RETRY', 'LEASED') END OR excluded.attempts > d.attempts)
+      RETURNING message_id, subscription, state, attempts, next_attempt_at, entry
     ), logged AS (
       INSERT INTO attempt (message_id, subscription, attempt, host, status, outcome, duration_ms, error)
       SELECT message_id, subscription, attempt, ${by.host}, status, state, ms, error FROM outcome
     )
-    INSERT INTO agenda (kind, set_id, refs, subscription, due_at, attempts)
-    SELECT 'redeliver', ${by.set}, ARRAY[t.message_id], t.subscription,
-      now() + make_interval(secs => o.retry_secs), t.attempts
-    FROM tracked t
-    JOIN LATERAL (SELECT retry_secs FROM outcome WHERE message_id = t.message_id AND subscription = t.subscription LIMIT 1) o ON true
-    WHERE t.state = 'RETRY'`);
+    INSERT INTO agenda (id, kind, set_id, refs, subscription, due_at, attempts) OVERRIDING SYSTEM VALUE
+    SELECT entry, 'redeliver', ${by.set}, ARRAY[message_id], subscription, next_attempt_at, attempts
+    FROM tracked WHERE entry IS NOT NULL
+    RETURNING refs[1] AS message_id, subscription`);
+  return rows.map(keyOf);
+}
+
+function keyOf(row: Row): DeliveryKey {
+  return { messageId: idOf(row['message_id']), subscription: text(row['subscription']) };
 }
 
 export function outcomeRow(outcome: DeliveryOutcome): Readonly<Record<string, unknown>> {
@@ -64,8 +75,8 @@ export function outcomeRow(outcome: DeliveryOutcome): Readonly<Record<string, un
   };
 }
 
-/** A webhook may answer anything, and Postgres refuses NUL and half of a surrogate pair: with it the whole group. */
-function storableText(given: string): string {
+/** A consumer may answer anything, and Postgres refuses NUL and half of a surrogate pair: with it the whole group. */
+export function storableText(given: string): string {
   return given.toWellFormed().replaceAll('\0', '\ufffd');
 }
 
@@ -75,13 +86,13 @@ export async function loadDeliveries(
 ): Promise<readonly DeliveryStatus[]> {
   const ids = keys.map((key) => toUuid(key.messageId));
   const rows = await answerOf(sql`
-    SELECT message_id, subscription, state, attempts FROM delivery
+    SELECT message_id, subscription, state, attempts, entry FROM delivery
     WHERE message_id = ANY(${ids}::uuid[]) AND subscription = ANY(${[...new Set(keys.map((key) => key.subscription))]}::text[])
     LIMIT 10000`);
   return rows.map((row) => ({
-    messageId: idOf(row['message_id']),
-    subscription: text(row['subscription']),
+    ...keyOf(row),
     state: row['state'] as DeliveryState,
     attempts: Number(row['attempts']),
+    entry: textOrNull(row['entry']),
   }));
 }

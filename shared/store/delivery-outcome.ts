@@ -12,8 +12,21 @@ export interface DeliveryOutcome {
   readonly status: number | null;
   readonly error: string | null;
   readonly durationMs: number;
-  /** RETRY only: when to try again. */
+  /** RETRY: when to try again; LEASED: when the lease ends. */
   readonly retryAfterMs: number;
   /** The agenda entry this try came from; absent for a try that came from the broker. */
   readonly lease?: Lease;
+}
+
+/** What a consumer says of a delivery, and what it means by the subscription's schedule. */
+export interface AnswerToRecord {
+  readonly messageId: MessageId;
+  readonly subscription: string;
+  /** The try it was handed. */
+  readonly attempt: number;
+  /** `LEASED` prolongs. */
+  readonly state: Exclude<DeliveryState, 'BLOCKED'>;
+  readonly error: string | null;
+  /** RETRY: when to try again; LEASED: when the lease ends, both from now. */
+  readonly afterMs: number;
 }

@@ -14,6 +14,7 @@ import { transactions } from './migrations/0005-transactions.ts';
 import { retention } from './migrations/0009-retention.ts';
 import { catalogEdits } from './migrations/0010-catalog-edits.ts';
 import { schedules } from './migrations/0007-schedules.ts';
+import { leasedDeliveries } from './migrations/0012-leased-deliveries.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
@@ -26,6 +27,7 @@ const migrations = [
   { number: 9, name: 'retention', statements: retention },
   { number: 10, name: 'catalog-edits', statements: catalogEdits },
   { number: 7, name: 'schedules', statements: schedules },
+  { number: 12, name: 'leased-deliveries', statements: leasedDeliveries },
 ] as const;
 
 /**

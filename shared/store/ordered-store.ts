@@ -62,6 +62,8 @@ export interface StreamItem {
   readonly state: DeliveryState | undefined;
   /** Tries so far. */
   readonly attempts: number;
+  /** LEASED: until the lease ends; 0 or less when it is over. */
+  readonly heldMs?: number;
 }
 
 /** A stream at one instant. */

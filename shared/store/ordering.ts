@@ -67,7 +67,7 @@ export async function loadStreams(
   const rows = await answerOf(sql`
     SELECT w.n, a.signals, s.state AS stage, s.size, s.arrived, s.on_gap, s.position AS cursor,
       extract(epoch FROM s.deadline_at - now()) * 1000 AS left_ms,
-      e.position, e.message_id, e.found, d.state, d.attempts, m.*
+      e.position, e.message_id, e.found, d.state, d.attempts, d.held_ms, m.*
     FROM json_to_recordset(${JSON.stringify(wished)}::json) AS w(n integer, entry bigint, token bigint, subscription text,
       stream text, owner text, topic text, lane text, "limit" integer)
     JOIN agenda a ON a.id = w.entry AND a.lease_token = w.token
@@ -88,7 +88,7 @@ export async function loadStreams(
       ) next
     ) e ON e.bytes_before IS NULL OR e.bytes_before < ${maxBytes}
     LEFT JOIN LATERAL (
-      SELECT state, attempts FROM delivery
+      SELECT state, attempts, extract(epoch FROM next_attempt_at - now()) * 1000 AS held_ms FROM delivery
       WHERE message_id = e.message_id AND subscription = w.subscription LIMIT 1
     ) d ON true
     LEFT JOIN LATERAL (
@@ -130,6 +130,7 @@ function itemOf(row: Row): StreamItem {
     message: row['id'] === null ? undefined : messageOf(row),
     state: (row['state'] as DeliveryState | null) ?? undefined,
     attempts: Number(row['attempts'] ?? 0),
+    ...(row['state'] === 'LEASED' ? { heldMs: Number(row['held_ms']) } : {}),
   };
 }
 
@@ -137,7 +138,8 @@ function itemOf(row: Row): StreamItem {
  * Records outcomes and moves cursors, many streams in one statement.
  *
  * A worker whose lease is over may still say DONE, which is true whoever says it; what else it decided is logged as an
- * attempt and changes nothing. RETRY leaves the cursor and makes the stream due again with the item. A stream is closed
+ * attempt and changes nothing. RETRY leaves the cursor and makes the stream due again with the item; so does LEASED, with
+ * the end of the lease. A stream is closed
  * by its last step unless somebody arrived since it was loaded: the comparison is with the locked row itself, because a
  * sub-select would still see the snapshot of before the wait.
  */
@@ -154,33 +156,40 @@ export async function stepStreams(
         message_id uuid, state text, attempt integer, status integer, error text, ms real, retry_secs double precision)
       LEFT JOIN LATERAL (SELECT id FROM agenda WHERE id = s.entry AND lease_token = s.token LIMIT 1) a ON true
     ), tracked AS (
-      INSERT INTO delivery AS d (message_id, subscription, state, attempts, next_attempt_at)
+      INSERT INTO delivery AS d (message_id, subscription, state, attempts, next_attempt_at, entry)
       SELECT DISTINCT ON (message_id, subscription) message_id, subscription, state, attempt,
-        CASE state WHEN 'RETRY' THEN now() + make_interval(secs => retry_secs) END
+        CASE WHEN state IN ('RETRY', 'LEASED') THEN now() + make_interval(secs => retry_secs) END,
+        CASE WHEN state IN ('RETRY', 'LEASED') THEN entry END
       FROM step WHERE state IS NOT NULL AND (held OR state = 'DONE')
       ORDER BY message_id, subscription, state <> 'DONE', attempt DESC
       ON CONFLICT (message_id, subscription) DO UPDATE
         SET state = excluded.state, attempts = greatest(d.attempts, excluded.attempts),
-          next_attempt_at = excluded.next_attempt_at, updated_at = now()
-        WHERE d.state IN ('RETRY', 'BLOCKED') AND (excluded.state <> 'RETRY' OR excluded.attempts > d.attempts)
+          next_attempt_at = excluded.next_attempt_at, entry = excluded.entry, updated_at = now()
+        WHERE d.state IN ('RETRY', 'BLOCKED', 'LEASED')
+          AND (CASE d.state WHEN 'LEASED' THEN excluded.state = 'DONE' OR d.next_attempt_at <= now()
+            ELSE excluded.state NOT IN ('RETRY', 'LEASED') END OR excluded.attempts > d.attempts)
+      RETURNING message_id, subscription
     ), logged AS (
       INSERT INTO attempt (message_id, subscription, attempt, host, status, outcome, duration_ms, error)
       SELECT message_id, subscription, attempt, ${host}, status, state, ms, error FROM step WHERE ms IS NOT NULL
     ), moved AS (
       INSERT INTO stream AS s (subscription, stream, position)
       SELECT subscription, stream, max(position) FROM step
-      WHERE state IS DISTINCT FROM 'RETRY' AND (held OR state = 'DONE')
+      WHERE coalesce(state, '') NOT IN ('RETRY', 'LEASED') AND (held OR state = 'DONE')
       GROUP BY subscription, stream ORDER BY subscription, stream
       ON CONFLICT (subscription, stream) DO UPDATE SET position = excluded.position, updated_at = now()
         WHERE excluded.position > s.position
       RETURNING 1
     ), locked AS (
       SELECT a.id FROM agenda a JOIN step s ON a.id = s.entry AND a.lease_token = s.token
-      WHERE (s.state = 'RETRY' OR s.close_at IS NOT NULL) AND (SELECT count(*) FROM moved) >= 0
+      WHERE (s.state IN ('RETRY', 'LEASED') OR s.close_at IS NOT NULL) AND (SELECT count(*) FROM moved) >= 0
       ORDER BY s.subscription, s.stream FOR UPDATE OF a
     ), put_off AS (
-      UPDATE agenda a SET due_at = now() + make_interval(secs => s.retry_secs)
-      FROM step s, locked l WHERE a.id = l.id AND a.id = s.entry AND a.lease_token = s.token AND s.state = 'RETRY'
+      -- A lease that was not written, because its consumer answered before, is over already.
+      UPDATE agenda a SET due_at = now() + make_interval(secs => CASE WHEN s.state = 'LEASED' AND NOT EXISTS (SELECT FROM tracked t
+        WHERE t.message_id = s.message_id AND t.subscription = s.subscription) THEN 0 ELSE s.retry_secs END)
+      FROM step s, locked l
+      WHERE a.id = l.id AND a.id = s.entry AND a.lease_token = s.token AND s.state IN ('RETRY', 'LEASED')
     ), closed AS (
       DELETE FROM agenda a USING step s, locked l
       WHERE a.id = l.id AND a.id = s.entry AND a.lease_token = s.token AND a.signals = s.close_at

@@ -1,5 +1,6 @@
 /** The store contract over one Postgres database. */
 import { changeAssembly, gatherItems, loadMissing, restStream } from './assembly.ts';
+import { recordAnswers } from './answers.ts';
 import { auditMessages } from './audit.ts';
 import type { Sql } from './database.ts';
 import { loadDeliveries, recordOutcomes } from './deliveries.ts';
@@ -54,6 +55,7 @@ export function openStore(sql: Sql): Store {
     moveSchedule: (lease, id, move) => moveSchedule(sql, lease, id, move),
     audit: (options) => auditMessages(sql, options),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
+    answer: (answers, host) => recordAnswers(sql, answers, host),
     deliveries: (keys) => loadDeliveries(sql, keys),
     arrive: (arrivals, set) => arriveInLanes(sql, arrivals, set),
     loadStreams: (leases) => loadStreams(sql, leases),

@@ -13,6 +13,7 @@ import type {
   RedriveStart,
   ReplayRequest,
 } from '../sets/dead-letters.ts';
+import type { AnswerEffect } from '../sets/delivery-answer.ts';
 import type { FoundMessage, MessageSearch, ScheduledQuery } from '../sets/search.ts';
 import type {
   DueSchedule,
@@ -21,7 +22,7 @@ import type {
   ScheduleMove,
   ScheduleRecord,
 } from '../sets/schedule.ts';
-import type { DeliveryOutcome } from './delivery-outcome.ts';
+import type { AnswerToRecord, DeliveryOutcome } from './delivery-outcome.ts';
 import type { OrderedStore } from './ordered-store.ts';
 import type {
   Change,
@@ -78,6 +79,8 @@ export interface DeliveryKey {
 export interface DeliveryStatus extends DeliveryKey {
   readonly state: DeliveryState;
   readonly attempts: number;
+  /** The agenda entry that goes on with it, as far as it is known. */
+  readonly entry: string | null;
 }
 
 export interface Retention {
@@ -214,11 +217,13 @@ export interface Store extends Agenda, OrderedStore {
   moveSchedule(lease: Lease, id: ScheduleId, move: ScheduleMove): Promise<void>;
   /** Looks through the next messages in the order they were stored, and repairs what is missing. */
   audit(options: AuditOptions): Promise<AuditFindings>;
-  /** Records outcomes, their attempts, and the agenda entries of retries. */
+  /** Records outcomes, their attempts, and the agenda entries of retries and leases. @returns what got such an entry */
   record(
     outcomes: readonly DeliveryOutcome[],
     by: { readonly set: string; readonly host: string },
-  ): Promise<void>;
+  ): Promise<readonly DeliveryKey[]>;
+  /** What consumers say of deliveries they hold, or held. @returns what came of each, in order */
+  answer(answers: readonly AnswerToRecord[], host: string): Promise<readonly AnswerEffect[]>;
   deliveries(keys: readonly DeliveryKey[]): Promise<readonly DeliveryStatus[]>;
   /** Makes the coming days' partitions and drops those behind the retention. Returns how many of each. */
   rotate(retention: Retention): Promise<{ readonly made: number; readonly dropped: number }>;

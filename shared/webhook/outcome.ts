@@ -2,6 +2,7 @@
  * What a webhook's answer means for the delivery. Pure.
  *
  *     2xx                                   done
+ *     202 with setway-async: 1              leased: the receiver says later what became of it, for as long as setway-lease says
  *     410                                   disable: the receiver is gone for good, the subscription stops
  *     any other with setway-non-retryable: 1   dead
  *     408, 409, 425, 429, 5xx, no answer    retry, at the time Retry-After asks for
@@ -15,9 +16,10 @@
  */
 
 import type { AnswerRules } from '../subscriptions/delivery-policy.ts';
+import { leaseMsOf } from './lease.ts';
 
 /** What happens to the delivery. */
-export type Verdict = 'done' | 'retry' | 'dead' | 'disable';
+export type Verdict = 'done' | 'leased' | 'retry' | 'dead' | 'disable';
 
 /** Header fields by lower-case name. */
 export type AnswerHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -37,6 +39,8 @@ export interface Outcome {
   readonly status: number | null;
   readonly error: string | null;
   readonly retryAfterMs?: number;
+  /** `leased` only. */
+  readonly leaseMs?: number;
 }
 
 const second = 1_000;
@@ -51,15 +55,23 @@ export function outcomeOf(answer: WebhookAnswer, nowMs: number, rules: AnswerRul
   if ('error' in answer) return { verdict: 'retry', status: null, error: answer.error };
   const { status, headers } = answer;
   const verdict = rules.nonRetryable?.includes(status) ? 'dead' : verdictOf(status, headers);
-  const error = verdict === 'done' ? null : `HTTP ${status}${answer.excerpt ? `: ${answer.excerpt}` : ''}`;
+  const isWell = verdict === 'done' || verdict === 'leased';
+  const error = isWell ? null : `HTTP ${status}${answer.excerpt ? `: ${answer.excerpt}` : ''}`;
   const retryAfterMs =
     verdict === 'retry'
       ? parseRetryAfterMs(field(headers, 'retry-after'), nowMs, rules.maxRetryAfterMs)
       : undefined;
-  return { verdict, status, error, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+  return {
+    verdict,
+    status,
+    error,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(verdict === 'leased' ? { leaseMs: leaseMsOf(field(headers, 'setway-lease')) } : {}),
+  };
 }
 
 function verdictOf(status: number, headers: AnswerHeaders): Verdict {
+  if (status === 202 && field(headers, 'setway-async')?.trim() === '1') return 'leased';
   if (status >= 200 && status < 300) return 'done';
   if (status === 410) return 'disable';
   if (field(headers, 'setway-non-retryable')?.trim() === '1') return 'dead';

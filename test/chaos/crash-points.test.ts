@@ -86,7 +86,7 @@ async function dueWork(one: OneSet): Promise<readonly Offer[]> {
   const { message } = ended;
   const subscription = one.catalog.subscriptions.get('inventory');
   if (!subscription || !isPushed(subscription)) throw new RangeError('The catalog lacks a group.');
-  await one.courier.carry([{ ...subscription, message, subscription: 'inventory', attempt: 1 }]);
+  await one.courier.carry([{ ...subscription, message, set, subscription: 'inventory', attempt: 1 }]);
   await one.store.record(
     [{ ...first, messageId: message.id, state: 'DONE', status: 200, error: null, retryAfterMs: 0 }],
     by,

@@ -24,6 +24,7 @@ import { openStore } from '../../shared/store/postgres-store.ts';
 import type { Store } from '../../shared/store/store.ts';
 import type { Subscription } from '../../shared/subscriptions/subscription.ts';
 import { createTelemetry } from '../../shared/telemetry.ts';
+import { createDeliveryIds } from '../../shared/webhook/delivery-id.ts';
 import { createWebhookSecret } from '../../shared/webhook/signature.ts';
 import type { useStack } from '../stack/current-stack.ts';
 import { until } from '../stack/part.ts';
@@ -99,6 +100,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
     functions: Object.fromEntries(groups.map((name) => [name, handlerOf(name)])),
     post: () => Promise.reject(new RangeError('No webhook of this test has a URL.')),
     policy: { allowHttp: false, allowLoopback: false, ownHosts: [] },
+    deliveryIds: createDeliveryIds([new Uint8Array(32)]),
     clock: systemClock,
     sliceSize: 1,
   });
@@ -150,6 +152,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         'settle',
         'load',
         'record',
+        'answer',
         'deliveries',
         'claim',
         'nextDueInMs',

@@ -69,6 +69,7 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
   const record: Store['record'] = async (outcomes) => {
     await written();
     recorded.push(...outcomes);
+    return [];
   };
   const store = { deliveries: failing(lookups, []), record } as unknown as Store;
   const carry = vi.fn<() => Promise<Answer[]>>(failing(calls, [done]));

@@ -12,6 +12,7 @@ import { compileRouteTable } from '../../shared/sets/route-table.ts';
 import type { MessageRecord, SetLink } from '../../shared/sets/set-link.ts';
 import type { Topic } from '../../shared/subscriptions/subscription.ts';
 import { createTelemetry } from '../../shared/telemetry.ts';
+import { createDeliveryIds } from '../../shared/webhook/delivery-id.ts';
 import { createApp } from '../../functions/app.ts';
 import type { LogEntry } from '../../functions/problem-response.ts';
 import type { Services } from '../../functions/services.ts';
@@ -111,6 +112,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
       findSchedule: async () => undefined,
       listSchedules: async () => [],
       changeSchedule: async () => undefined,
+      answer: async () => [],
       status: () => Promise.reject(new Error('no status')),
       cancel: async () => undefined,
       move: async () => undefined,
@@ -122,6 +124,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     platform: 'vercel',
     metricsAccess: 'key',
     limits: { maxBodyBytes: 1024 * 1024, maxBulkBytes: 8 * 1024 * 1024 },
+    deliveryIds: createDeliveryIds([new Uint8Array(32)]),
     webhookPolicy: { allowHttp: false, allowLoopback: false, ownHosts: [] },
     ...overrides,
   };

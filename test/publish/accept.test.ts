@@ -66,6 +66,7 @@ function openEdge(
       findSchedule: async () => undefined,
       listSchedules: async () => [],
       changeSchedule: async () => undefined,
+      answer: () => Promise.reject(new Error('not asked')),
       status: () => Promise.reject(new Error('not asked')),
       cancel: () => Promise.reject(new Error('not asked')),
       move: () => Promise.reject(new Error('not asked')),

@@ -31,7 +31,9 @@ export function openJobProcess(environment: Readonly<Record<string, string>>): J
   const policy = webhookPolicy(settings);
   const agent = createWebhookAgent({ clock: systemClock }, { policy });
   const functions = webhookFunctions({ ...world, databaseUrl: settings.SETWAY_WEBHOOK_DATABASE });
-  const courier = createCourier({ functions, post: agent.post, policy, clock: systemClock, sliceSize: 1 });
+  const { deliveryIds } = world;
+  const sending = { functions, post: agent.post, policy, deliveryIds };
+  const courier = createCourier({ ...sending, clock: systemClock, sliceSize: 1 });
   const pool = createHostPool(world, courier);
   const parts = createJobParts(world, (set, work) => pool.visit(set, work));
   return {
