@@ -1,7 +1,9 @@
 /** Sequences: messages delivered one after the other, stored all or none; and how far each subscription is with one. */
+import type { Draft } from '../shared/message/message.ts';
 import { readSequence } from '../shared/message/sequence-draft.ts';
 import { readStrictJson } from '../shared/message/strict-json.ts';
 import { Problem } from '../shared/problem.ts';
+import { checkWebhookUrl } from '../shared/webhook/address.ts';
 import { answerJson } from './answer.ts';
 import { askFleet } from './ask-fleet.ts';
 import { authenticate } from './authenticate.ts';
@@ -9,6 +11,7 @@ import type { Door } from './door.ts';
 import { appliedPreference } from './publish-context.ts';
 import { readPublishRequest } from './publish-request.ts';
 import { publishSequenceDescription, readSequenceDescription } from './sequences-description.ts';
+import { refuseUnsigned } from './refuse-unsigned.ts';
 import type { Services } from './services.ts';
 
 export function sequenceDoors(services: Services): readonly Door[] {
@@ -22,6 +25,7 @@ function publishSequence(services: Services): Door {
       const { body, context } = await readPublishRequest(services, visit, services.limits.maxBulkBytes);
       const { idempotency } = context;
       const drafts = readSequence(readStrictJson(body), { nowMs: services.clock.nowMs(), idempotency });
+      await refuseBadCallback(services, drafts[0], context.owner);
       const published = await services.publisher.publishTogether(drafts, context, {});
       const [first] = published;
       if (!first) throw new Problem('internal', 'A sequence got no result.');
@@ -35,6 +39,13 @@ function publishSequence(services: Services): Door {
       );
     },
   };
+}
+
+async function refuseBadCallback(services: Services, { topic, order }: Draft, owner: string): Promise<void> {
+  const url = order?.kind === 'sequence' ? order.gapCallback : undefined;
+  if (url === undefined) return;
+  checkWebhookUrl(url, services.webhookPolicy);
+  await refuseUnsigned(services, { field: 'gapCallback', topic, owner });
 }
 
 function readOne(services: Services): Door {

@@ -20,6 +20,7 @@ import { authenticate } from './authenticate.ts';
 import { decideTransaction, findTransaction } from './decide-transaction.ts';
 import type { Door } from './door.ts';
 import { readPublishRequest } from './publish-request.ts';
+import { refuseUnsigned } from './refuse-unsigned.ts';
 import type { Services } from './services.ts';
 import {
   commitDescription,
@@ -45,7 +46,9 @@ function prepare(services: Services): Door {
     async open(visit) {
       const { key, body, context } = await readPublishRequest(services, visit, services.limits.maxBodyBytes);
       const { drafts, preparation } = readPrepare(readStrictJson(body), services);
-      await refuseUnsigned(services, { drafts, preparation, owner: key.owner });
+      const [{ topic } = { topic: '' }] = drafts;
+      if (preparation.checkUrl !== undefined)
+        await refuseUnsigned(services, { field: 'checkUrl', topic, owner: key.owner });
       const published = await services.publisher.publishTogether(
         drafts,
         { ...context, waitMs: 0 },
@@ -190,18 +193,4 @@ function refused(faults: readonly Fault[]): Problem {
   return new Problem('invalid-request', `${first?.at ?? ''}: ${first?.detail ?? ''}${more}`, {
     faults: faults.slice(0, 20),
   });
-}
-
-/** A question nobody could prove to be ours must not be asked. */
-async function refuseUnsigned(
-  { catalog }: Services,
-  { drafts, preparation, owner }: Prepare & { readonly owner: string },
-): Promise<void> {
-  const [first] = drafts;
-  if (preparation.checkUrl === undefined || !first) return;
-  const topic = (await catalog.current()).topics.get(first.topic);
-  // One that is not there, or not the caller's, is a 404 of the publisher.
-  if (topic?.owner !== owner || (topic.secrets ?? []).length > 0) return;
-  const detail = `The topic "${first.topic}" has no secrets to sign the check with. Declare "secrets": ["whsec_…"] on it in the catalog, or leave checkUrl out.`;
-  throw new Problem('invalid-request', `/checkUrl: ${detail}`, { faults: [{ at: '/checkUrl', detail }] });
 }

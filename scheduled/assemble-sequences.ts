@@ -5,9 +5,15 @@ const budget = { maxMs: 45_000, maxItems: 2_000 } as const;
 
 /**
  * Delivers ordered messages whose turn it is: claims streams (lanes and sequences), assembles sequences whose deadline
- * has passed, tries failed items again.
+ * has passed, tries failed items again, tells callbacks of gaps.
  */
 export const assembleSequences: Job = {
   name: 'assemble-sequences',
-  run: (parts) => forEachSet(parts, (set) => parts.visit(set, (host) => host.handleDue('order', budget))),
+  run: (parts) =>
+    forEachSet(parts, (set) =>
+      parts.visit(set, async (host) => {
+        const delivered = await host.handleDue('order', budget);
+        return delivered + (await host.handleDue('gap', budget));
+      }),
+    ),
 };

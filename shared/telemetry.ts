@@ -48,6 +48,11 @@ const catalogue = {
     help: 'Messages that the filter of a subscription left out',
     labels: ['set', 'subscription'],
   },
+  setway_gap_callbacks_total: {
+    kind: 'counter',
+    help: 'Calls that tell of gaps in sequences',
+    labels: ['set', 'verdict'],
+  },
   setway_checks_total: {
     kind: 'counter',
     help: 'Checks of undecided transactions',

@@ -12,9 +12,17 @@ import type { MessageId } from '../identifier.ts';
  * `send`: messages to publish until the broker confirms; `redeliver`: a delivery to try again; `release`: scheduled
  * messages that fall due; `order`: a stream of a subscription that has something to do, where a claim is the exclusive
  * lease of the stream; `redrive`: the next step of a redrive; `check`: a transaction whose producer is to be asked;
- * `schedule`: a tick.
+ * `schedule`: a tick; `gap`: a gap of a sequence that its callback is to be told of.
  */
-export type AgendaKind = 'send' | 'redeliver' | 'release' | 'order' | 'redrive' | 'check' | 'schedule';
+export type AgendaKind =
+  | 'send'
+  | 'redeliver'
+  | 'release'
+  | 'order'
+  | 'redrive'
+  | 'check'
+  | 'schedule'
+  | 'gap';
 
 /** A claimed entry. `entry` and `token` prove the claim; large integers as text. */
 export interface Lease {

@@ -4,12 +4,16 @@ import type { Deliverer } from '../delivery/deliver.ts';
 import { stepRedrives, type RedriveParts } from '../delivery/redrive.ts';
 import type { Orderer } from '../ordering/ordering.ts';
 import { releaseDue, type ReleaseParts } from '../publish/release.ts';
+import { tellGaps, tellTimeoutMs, type TellGapParts } from '../ordering/tell-gap.ts';
 import { runSchedules, type RunScheduleParts } from '../publish/run-schedule.ts';
 import { resend } from '../publish/resend.ts';
+import type { Courier } from '../delivery/courier.ts';
 import { checkDue, checkTimeoutMs, type CheckParts } from '../transaction/check.ts';
 import type { DueHandler } from './due-work.ts';
 
-export interface DueHandlerParts extends ReleaseParts, RedriveParts, CheckParts, RunScheduleParts {
+export interface DueHandlerParts
+  extends ReleaseParts, RedriveParts, CheckParts, RunScheduleParts, TellGapParts {
+  readonly courier: Pick<Courier, 'ask' | 'carry'>;
   readonly deliverer: Pick<Deliverer, 'redeliver'>;
   readonly orderer: Pick<Orderer, 'work'>;
   /** The subscriptions are known: what is tried again now has somewhere to go. */
@@ -60,6 +64,13 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
       leaseMs: parts.longestCallMs,
       isReady: parts.isLoaded,
       handle: (store, entries, leaseMs) => parts.orderer.work(store, entries, leaseMs),
+    },
+    gap: {
+      capacity: 20, // calls under way
+      leaseMs: () => 2 * tellTimeoutMs,
+      // Without the catalog nobody knows the secrets.
+      isReady: parts.isLoaded,
+      handle: (store, entries) => tellGaps(parts, store, entries),
     },
     check: {
       capacity: 50, // calls under way

@@ -113,7 +113,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
   const orderer = openOrderer(parts, view, {
     call: (...wanted) => deliverer.call(...wanted),
     resend: (messages) => publishAgain(sendParts, messages),
-    onDue: (afterMs) => due.nudge(afterMs, 'order'),
+    onDue,
   });
   const handlers = createDueHandlers({
     ...sendParts,
@@ -220,11 +220,18 @@ function callsAboutMessages(
 function openOrderer(
   parts: SetHostParts,
   view: HostView,
-  links: Pick<OrderParts, 'call' | 'resend' | 'onDue'>,
+  {
+    onDue,
+    ...links
+  }: Pick<OrderParts, 'call' | 'resend'> & {
+    readonly onDue: (afterMs: number, kind: AgendaKind) => void;
+  },
 ): Orderer {
   return createOrderer({
     ...parts,
     ...links,
+    onDue: (afterMs) => onDue(afterMs, 'order'),
+    onGap: () => onDue(0, 'gap'),
     subscription: (name) => view.subscription(name),
     topic: (name) => view.topic(name),
   });

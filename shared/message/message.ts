@@ -32,6 +32,8 @@ export type Order =
       /** After this long from the first arrival what is there is assembled, and what is missing is sent again. */
       readonly deadlineMs: number;
       readonly onGap: OnGap;
+      /** Told what was decided about a gap. Kept in the store, not in the broker's copy. */
+      readonly gapCallback?: string;
     }
   | {
       /** Open-ended: numbered by the store in commit order. */

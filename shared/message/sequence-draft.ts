@@ -1,6 +1,6 @@
 /**
  * From what a client sent as an ordered group to its drafts: `{topic, tag?, key?, session?, messages[], size?, deadline?,
- * onGap?, route?}`. The items share topic, tag and key, so that a subscription hears all of them or none.
+ * onGap?, gapCallback?, route?}`. The items share topic, tag and key, so that a subscription hears all of them or none.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -56,6 +56,11 @@ export const sequenceSchema = z
         'What becomes of the sequence when an item is missing or dead. block: it waits. skip: it goes on without it. abort: the rest is given up.',
       default: 'block',
     }),
+    gapCallback: z.string().max(2048, 'At most 2048 characters.').optional().meta({
+      description:
+        'A URL that is told, per subscription, which items are missing or dead and what onGap decided. Signed with the secrets of the topic; at least once, under one webhook-id.',
+      example: 'https://shop.example.com/setway/gaps',
+    }),
   })
   .meta({ id: 'Sequence', description: 'Messages to be delivered one after the other.' });
 
@@ -90,6 +95,7 @@ export function readSequence(value: unknown, reading: SequenceReading): readonly
     size: parsed.data.messages.length,
     deadlineMs,
     onGap: parsed.data.onGap ?? 'block',
+    ...(parsed.data.gapCallback === undefined ? {} : { gapCallback: parsed.data.gapCallback }),
   } as const;
   const drafts = parsed.data.messages.flatMap(({ sequence, ...item }, index) => {
     const draft = readItem(parsed.data, { item, index, nowMs: reading.nowMs }, faults);

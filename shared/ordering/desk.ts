@@ -28,6 +28,8 @@ export interface OrderParts {
   readonly resend: (messages: readonly Message[]) => Promise<'sent' | 'unknown'>;
   /** A stream has something to do after this long. */
   readonly onDue: (afterMs: number) => void;
+  /** A gap was decided, and may have a callback to be told. */
+  readonly onGap: () => void;
 }
 
 /** What the workers of one database share: requests of many streams in one round trip. */

@@ -8,7 +8,7 @@
  *     abort   ABORTED   what is before the gap is delivered, all behind it is SKIPPED
  *     block   BLOCKED   what is before the gap is delivered; it waits until the gap is filled
  *
- * An item that is dead is a gap of the same kind.
+ * An item that is dead is a gap of the same kind, and under `skip` passed over by the same decision.
  */
 import { deliveryTransitions, type DeliveryState } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
@@ -61,7 +61,7 @@ function headFirst({ items }: StreamView, assembly: Assembly, isBlocked: boolean
       : { does: 'pass', through: (head?.position ?? size + 1) - 1 };
   }
   if (head.state === 'DEAD') {
-    if (onGap === 'skip' || state === 'ABORTED') return { does: 'pass', through: head.position };
+    if (state === 'ABORTED') return { does: 'pass', through: head.position };
     return onGap === 'block' && state === 'BLOCKED'
       ? { does: 'rest', forMs: blockedMs }
       : { does: 'gap', at: head.position, why: 'dead' };

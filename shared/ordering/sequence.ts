@@ -108,8 +108,13 @@ async function decideGap(
     through: size,
   } as const;
   const because = `${what} (onGap: ${onGap}).`;
-  // Blocked: what is before the gap is still to be delivered, at once.
-  return change(parts, desk, run, { seen, state: stateAfterGap[onGap], cursor: 0, mark, because, restMs: 0 });
+  const gap = { at: turn.at, why: turn.why };
+  // Blocked: what is before the gap is still to be delivered, at once. Skipped: a dead item is behind the cursor then.
+  const cursor = onGap === 'skip' && turn.why === 'dead' ? turn.at : 0;
+  const state = stateAfterGap[onGap];
+  const decided = await change(parts, desk, run, { seen, state, cursor, mark, because, gap, restMs: 0 });
+  parts.onGap();
+  return decided;
 }
 
 async function change(

@@ -124,7 +124,7 @@ export async function loadMissing(sql: Sql, lease: LoadLease): Promise<readonly 
 
 export async function changeAssembly(
   sql: Sql,
-  { lease, seen, state, cursor, mark, because, restMs }: AssemblyChange,
+  { lease, seen, state, cursor, mark, because, gap, restMs }: AssemblyChange,
   host: string,
 ): Promise<'changed' | 'overtaken'> {
   const restSecs = restMs / 1000;
@@ -134,7 +134,7 @@ export async function changeAssembly(
         deadline_at = now() + make_interval(secs => ${restSecs})
       WHERE subscription = ${lease.subscription} AND stream = ${lease.stream} AND arrived = ${seen.assembly?.arrived ?? 0}
         AND EXISTS (SELECT FROM agenda WHERE id = ${lease.entry}::bigint AND lease_token = ${lease.token}::bigint)
-      RETURNING 1
+      RETURNING size, on_gap
     ), rested AS (
       UPDATE agenda SET due_at = now() + make_interval(secs => ${restSecs})
       WHERE id = ${lease.entry}::bigint AND lease_token = ${lease.token}::bigint AND ${restMs} > 0 AND EXISTS (SELECT FROM moved)
@@ -153,6 +153,27 @@ export async function changeAssembly(
     ), logged AS (
       INSERT INTO message_event (message_id, change, by_whom, detail)
       SELECT message_id, lower(state), ${host}, ${`${lease.subscription}: ${because}`} FROM marked
+    ), told AS (
+      INSERT INTO gap_callback (topic, subscription, url, message_id, gap)
+      SELECT ${lease.topic}, ${lease.subscription}, said.url, said.id, json_build_object(
+        'session', ${lease.session}::text, 'topic', ${lease.topic}::text, 'subscription', ${lease.subscription}::text,
+        'size', moved.size, 'why', ${gap?.why ?? null}::text, 'items', (
+          SELECT json_agg(json_build_object('sequence', n, 'message', (
+            SELECT id FROM message m WHERE m.session = ${lease.session} AND m.owner = ${lease.owner} AND m.topic = ${lease.topic}
+              AND m.sequence = n LIMIT 1)) ORDER BY n)
+          FROM generate_series(1, moved.size) AS n
+          WHERE CASE ${gap?.why ?? null}::text WHEN 'dead' THEN n = ${gap?.at ?? 0} ELSE NOT EXISTS (
+            SELECT FROM stream_item i WHERE i.subscription = ${lease.subscription} AND i.stream = ${lease.stream} AND i.position = n) END),
+        'onGap', moved.on_gap, 'state', ${state}::text, 'decidedAt', to_json(now()))
+      FROM moved CROSS JOIN LATERAL (
+        SELECT m.id, b.options->'order'->>'gapCallback' AS url FROM message m JOIN message_body b ON b.id = m.id
+        WHERE m.session = ${lease.session} AND m.owner = ${lease.owner} AND m.topic = ${lease.topic} AND m.sequence IS NOT NULL
+        ORDER BY m.sequence LIMIT 1) AS said
+      WHERE ${gap !== undefined}::boolean AND said.url IS NOT NULL
+      RETURNING id
+    ), planned AS (
+      INSERT INTO agenda (kind, set_id, refs, due_at)
+      SELECT 'gap', a.set_id, ARRAY[told.id], now() FROM told, agenda a WHERE a.id = ${lease.entry}::bigint
     )
     SELECT count(*) AS moved FROM moved`);
   return Number(rows[0]?.['moved']) > 0 ? 'changed' : 'overtaken';

@@ -13,6 +13,7 @@ import { delayed } from './migrations/0008-delayed.ts';
 import { transactions } from './migrations/0005-transactions.ts';
 import { retention } from './migrations/0009-retention.ts';
 import { catalogEdits } from './migrations/0010-catalog-edits.ts';
+import { gapCallbacks } from './migrations/0014-gap-callbacks.ts';
 import { schedules } from './migrations/0007-schedules.ts';
 import { leasedDeliveries } from './migrations/0012-leased-deliveries.ts';
 
@@ -28,6 +29,7 @@ const migrations = [
   { number: 10, name: 'catalog-edits', statements: catalogEdits },
   { number: 7, name: 'schedules', statements: schedules },
   { number: 12, name: 'leased-deliveries', statements: leasedDeliveries },
+  { number: 14, name: 'gap-callbacks', statements: gapCallbacks },
 ] as const;
 
 /**

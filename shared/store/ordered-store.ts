@@ -3,7 +3,7 @@
  * story). A stream is `lane/<topic>/<lane>` or `session/<topic>/<session>` of one subscription. Every function is one
  * round trip for many streams, and each change is guarded by the lease of its stream.
  */
-import type { Lease } from '../agenda/agenda.ts';
+import type { DueEntry, Lease } from '../agenda/agenda.ts';
 import type { MessageId } from '../identifier.ts';
 import type { DeliveryState } from '../message/lifecycle.ts';
 import type { Message, OnGap } from '../message/message.ts';
@@ -124,8 +124,46 @@ export interface AssemblyChange {
   };
   /** For the timeline of the messages marked. */
   readonly because: string;
+  /** The gap that is decided hereby: told to the sequence's callback, if it has one. */
+  readonly gap?: { readonly at: number; readonly why: Gap['why'] };
   /** The deadline moves so far; the stream sleeps so long. */
   readonly restMs: number;
+}
+
+/** What is told of a gap: the body of the callback. */
+export interface Gap {
+  readonly session: string;
+  readonly topic: string;
+  readonly subscription: string;
+  readonly size: number;
+  /** `missing`: these items never arrived at the subscription; `dead`: this one's delivery is dead. */
+  readonly why: 'missing' | 'dead';
+  /** Null: the SET that delivers does not know the item. */
+  readonly items: readonly { readonly sequence: number; readonly message: MessageId | null }[];
+  readonly onGap: OnGap;
+  /** What was decided: RELEASED without these items, BLOCKED, or the rest ABORTED. */
+  readonly state: Extract<AssemblyState, 'RELEASED' | 'BLOCKED' | 'ABORTED'>;
+  readonly decidedAt: string;
+}
+
+export interface GapCallback {
+  /** `gap_…`, the same in every try. */
+  readonly id: string;
+  readonly lease: Lease;
+  readonly topic: string;
+  readonly subscription: string;
+  readonly url: string;
+  /** Tries so far. */
+  readonly attempts: number;
+  readonly gap: Gap;
+}
+
+/** What a try to tell of a gap brought. */
+export interface GapTold {
+  readonly lease: Lease;
+  readonly said: string;
+  /** When to try again; without it, this was the end. */
+  readonly againAfterMs?: number;
 }
 
 export interface OrderedStore {
@@ -142,6 +180,9 @@ export interface OrderedStore {
   missing(lease: LoadLease): Promise<readonly Message[]>;
   /** Says whether it happened. */
   changeAssembly(change: AssemblyChange, host: string): Promise<'changed' | 'overtaken'>;
+  /** What is to be told of gaps, for claimed entries of kind `gap`. */
+  loadGapCallbacks(entries: readonly DueEntry[]): Promise<readonly GapCallback[]>;
+  recordGapTold(told: GapTold, host: string): Promise<void>;
   /** The next items of each stream; undefined where the lease is over. */
   loadStreams(leases: readonly LoadLease[]): Promise<readonly (StreamView | undefined)[]>;
   /** Records outcomes, moves cursors, and closes streams that have nothing left. */

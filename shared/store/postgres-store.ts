@@ -7,6 +7,7 @@ import { loadDeliveries, recordOutcomes } from './deliveries.ts';
 import { claimDue, finishEntries, nextDueInMs, releaseEntries } from './due-work.ts';
 import { commitOffers } from './commit.ts';
 import { findMessage, loadMessages } from './messages.ts';
+import { loadGapCallbacks, recordGapTold } from './gap-callbacks.ts';
 import { settleEntry } from './settle.ts';
 import { arriveInLanes, loadStreams, stepStreams } from './ordering.ts';
 import { findSequence } from './sequences.ts';
@@ -63,6 +64,8 @@ export function openStore(sql: Sql): Store {
     rest: (lease, seen, afterMs) => restStream(sql, lease, seen, afterMs),
     missing: (lease) => loadMissing(sql, lease),
     changeAssembly: (change, host) => changeAssembly(sql, change, host),
+    loadGapCallbacks: (entries) => loadGapCallbacks(sql, entries),
+    recordGapTold: (told, host) => recordGapTold(sql, told, host),
     sequence: (owner, session) => findSequence(sql, owner, session),
     step: (steps, host) => stepStreams(sql, steps, host),
     rotate: (retention) => rotateDays(sql, retention),

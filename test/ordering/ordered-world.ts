@@ -129,6 +129,7 @@ export function openWorld(sql: Sql, store: Store, answers: readonly WebhookSays[
       call: (message, _subscription, attempt) => lives(() => call(message, attempt)),
       resend: async () => 'sent',
       onDue: () => undefined,
+      onGap: () => undefined,
     });
     const mortal: Mortal = { orderer, store: guarded, over, callsLeft: Infinity };
     return mortal;
