@@ -64,7 +64,7 @@ async function serve(bundle: Bundle, { dir, port, settings }: WorkerdOptions): P
 }
 
 /** The program for this system, as the package of wrangler's own runtime names it: its wrapper forwards no signals. */
-function workerdProgram(): string {
+export function workerdProgram(): string {
   const requireHere = createRequire(import.meta.url);
   const { default: program } = createRequire(requireHere.resolve('miniflare'))('workerd') as {
     readonly default: string;

@@ -331,6 +331,71 @@ describe('a webhook URL', () => {
   });
 });
 
+/** How one IPv4 address is written, or hidden in an IPv6 address or a text that only a parser sees through. */
+const notations: Readonly<Record<string, (bytes: readonly number[]) => string>> = {
+  'four decimals': (bytes) => bytes.join('.'),
+  'one decimal': (bytes) => String(wholeOf(bytes)),
+  'one hexadecimal': (bytes) => `0x${wholeOf(bytes).toString(16)}`,
+  'one octal': (bytes) => `0${wholeOf(bytes).toString(8)}`,
+  'four hexadecimals': (bytes) => bytes.map((byte) => `0x${byte.toString(16)}`).join('.'),
+  'four octals': (bytes) => bytes.map((byte) => `0${byte.toString(8)}`).join('.'),
+  'octals with more zeros': (bytes) => bytes.map((byte) => `000${byte.toString(8)}`).join('.'),
+  'two parts': ([first = 0, ...rest]) => `${first}.${wholeOf(rest)}`,
+  'three parts': ([first = 0, second = 0, ...rest]) => `${first}.${second}.${wholeOf(rest)}`,
+  'mixed bases': ([a = 0, b = 0, c = 0, d = 0]) => `0x${a.toString(16)}.${b}.0${c.toString(8)}.${d}`,
+  'a trailing dot': (bytes) => `${bytes.join('.')}.`,
+  'percent signs': (bytes) => Array.from(bytes.join('.'), (each) => `%${hexOf(each.charCodeAt(0))}`).join(''),
+  'full-width digits': (bytes) =>
+    bytes.join('.').replaceAll(/\d/g, (digit) => String.fromCodePoint(0xff10 + Number(digit))),
+  'ideographic full stops': (bytes) => bytes.join('\u3002'),
+  'IPv4-mapped': (bytes) => `[::ffff:${bytes.join('.')}]`,
+  'IPv4-mapped, hexadecimal': (bytes) => `[::ffff:${wordsOf(bytes)}]`,
+  'IPv4-mapped, in full': (bytes) => `[0000:0000:0000:0000:0000:FFFF:${wordsOf(bytes)}]`,
+  'IPv4-compatible': (bytes) => `[::${wordsOf(bytes)}]`,
+  'IPv4-translated': (bytes) => `[::ffff:0:${wordsOf(bytes)}]`,
+  NAT64: (bytes) => `[64:ff9b::${wordsOf(bytes)}]`,
+  'local NAT64': (bytes) => `[64:ff9b:1::${wordsOf(bytes)}]`,
+  '6to4': (bytes) => `[2002:${wordsOf(bytes)}::1]`,
+  Teredo: (bytes) => `[2001:0:4136:e378:8000:63bf:${wordsOf(bytes.map((byte) => byte ^ 0xff))}]`,
+  ISATAP: (bytes) => `[2606:4700::5efe:${wordsOf(bytes)}]`,
+};
+
+function wholeOf(bytes: readonly number[]): number {
+  return bytes.reduce((whole, byte) => whole * 256 + byte, 0);
+}
+
+function hexOf(byte: number): string {
+  return byte.toString(16).padStart(2, '0');
+}
+
+function wordsOf([a = 0, b = 0, c = 0, d = 0]: readonly number[]): string {
+  return `${hexOf(a)}${hexOf(b)}:${hexOf(c)}${hexOf(d)}`;
+}
+
+const inner = forbiddenAddresses.filter((address) => !address.includes(':'));
+
+describe('a forbidden address, however it is written', () => {
+  it.each(Object.keys(notations))('is refused: %s', (notation) => {
+    const urls = inner.map((ip) => `https://${notations[notation]?.(ip.split('.').map(Number)) ?? ip}/`);
+    const taken = urls.filter((url) => isTaken(url));
+    expect(taken).toEqual([]);
+  });
+
+  it('an IPv6 address with a zone is no URL', () => {
+    for (const zone of ['%25eth0', '%eth0', '%251', '%25'])
+      expect(isTaken(`https://[fe80::1${zone}]/`)).toBe(false);
+  });
+});
+
+function isTaken(url: string): boolean {
+  try {
+    checkWebhookUrl(url, production);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 describe('an address', () => {
   it.each(forbiddenAddresses)('%s is forbidden', (address) => {
     expect(isForbiddenAddress(address)).toBe(true);
