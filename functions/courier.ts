@@ -4,7 +4,15 @@
  */
 import { Buffer } from 'node:buffer';
 import type { Clock } from '../shared/clock.ts';
-import type { Answer, Check, CheckAnswer, Courier, Dispatch } from '../shared/delivery/courier.ts';
+import type {
+  Answer,
+  Check,
+  CheckAnswer,
+  Courier,
+  Dispatch,
+  Notice,
+  NoticeAnswer,
+} from '../shared/delivery/courier.ts';
 import { toBinaryEvent, toStructuredEvent, structuredType } from '../shared/message/cloud-event.ts';
 import type { Batch, Order } from '../shared/message/message.ts';
 import { asProblem } from '../shared/problem.ts';
@@ -33,6 +41,7 @@ export function createCourier(parts: CourierParts): Courier {
     sliceSize: parts.sliceSize,
     carry: (slice) => Promise.all(slice.map((dispatch) => carryOne(parts, dispatch))),
     ask: (check) => ask(parts, check),
+    tell: (notice) => tell(parts, notice),
   };
 }
 
@@ -98,20 +107,57 @@ function batchHeaders({ session, size }: Batch): Readonly<Record<string, string>
  * is another one each time, so that a receiver which recognises copies does not answer from its memory.
  */
 async function ask(parts: CourierParts, check: Check): Promise<CheckAnswer> {
-  const { transaction, messages, timeoutMs } = check;
-  const body = Buffer.from(JSON.stringify({ transaction, messages }));
-  const timestampSeconds = Math.floor(parts.clock.nowMs() / 1000);
+  const { transaction, messages } = check;
   try {
-    const url = checkWebhookUrl(check.url, parts.policy).href;
-    const headers = {
-      'content-type': 'application/json',
-      'user-agent': 'Setway',
-      ...signWebhook(body, { id: check.id, timestampSeconds, secrets: check.secrets }),
-    };
-    return checkAnswerOf(await parts.post({ url, headers, body, timeoutMs, excerpt: 'always' }));
+    const request = signedJson(parts, check, { transaction, messages });
+    return checkAnswerOf(await parts.post({ ...request, excerpt: 'always' }));
   } catch (error) {
     return { state: 'unknown', error: asProblem(error).message };
   }
+}
+
+async function tell(parts: CourierParts, notice: Notice): Promise<NoticeAnswer> {
+  const beganMs = parts.clock.nowMs();
+  const answer = await post(parts, notice).catch((error: unknown): WebhookAnswer => ({
+    error: asProblem(error).message,
+  }));
+  const nowMs = parts.clock.nowMs();
+  const { verdict, status, error, retryAfterMs } = outcomeOf(answer, nowMs);
+  return {
+    // Whoever takes it for later has it; a receiver that is gone hears no more of this, and nothing else stops for it.
+    verdict: verdict === 'leased' ? 'done' : verdict === 'disable' ? 'dead' : verdict,
+    status,
+    error,
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    durationMs: nowMs - beganMs,
+  };
+}
+
+async function post(parts: CourierParts, notice: Notice): Promise<WebhookAnswer> {
+  const request = signedJson(parts, notice, notice.content);
+  const own = { 'setway-notice': notice.kind, 'setway-attempt': String(notice.attempt) };
+  return parts.post({ ...request, headers: { ...request.headers, ...own } });
+}
+
+/** @throws Problem `destination-refused` */
+function signedJson(
+  { clock, policy }: CourierParts,
+  told: Pick<Notice, 'url' | 'id' | 'secrets' | 'timeoutMs'>,
+  content: object,
+): WebhookRequest {
+  const { id, secrets, timeoutMs } = told;
+  const body = Buffer.from(JSON.stringify(content));
+  const timestampSeconds = Math.floor(clock.nowMs() / 1000);
+  return {
+    url: checkWebhookUrl(told.url, policy).href,
+    headers: {
+      'content-type': 'application/json',
+      'user-agent': 'Setway',
+      ...signWebhook(body, { id, timestampSeconds, secrets }),
+    },
+    body,
+    timeoutMs,
+  };
 }
 
 /** Enough of a failure's body for the record. */

@@ -84,6 +84,7 @@ export class SetObject extends DurableObject<Env> {
       sliceSize,
       carry: async (slice) => CourierEntrypoint.carry(slice.map(detached)),
       ask: async (check) => CourierEntrypoint.ask(check),
+      tell: async (notice) => CourierEntrypoint.tell(notice),
     };
   }
 }

@@ -51,6 +51,25 @@ export interface Check {
   readonly timeoutMs: number;
 }
 
+/** Something told to a URL that is no delivery: what became of one, or of a gap. JSON, signed like a delivery. */
+export interface Notice {
+  readonly url: string;
+  /** The webhook-id, the same in every try. */
+  readonly id: string;
+  /** Of this kind: `setway-notice` of the call, by which a receiver tells notices from deliveries. */
+  readonly kind: string;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  readonly content: object;
+  readonly secrets: readonly string[];
+  readonly timeoutMs: number;
+}
+
+/** `dead`: no other try helps. */
+export interface NoticeAnswer extends Omit<Answer, 'verdict' | 'leaseMs'> {
+  readonly verdict: 'done' | 'retry' | 'dead';
+}
+
 export interface Courier {
   /** How many dispatches one call should carry. */
   readonly sliceSize: number;
@@ -58,4 +77,6 @@ export interface Courier {
   carry(slice: readonly Dispatch[]): Promise<readonly Answer[]>;
   /** Never rejects for what a producer does: what is no answer is `unknown`. */
   ask(check: Check): Promise<CheckAnswer>;
+  /** Never rejects for what the receiver does. */
+  tell(notice: Notice): Promise<NoticeAnswer>;
 }

@@ -13,7 +13,7 @@ import type { DueHandler } from './due-work.ts';
 
 export interface DueHandlerParts
   extends ReleaseParts, RedriveParts, CheckParts, RunScheduleParts, TellGapParts {
-  readonly courier: Pick<Courier, 'ask' | 'carry'>;
+  readonly courier: Pick<Courier, 'ask' | 'tell'>;
   readonly deliverer: Pick<Deliverer, 'redeliver'>;
   readonly orderer: Pick<Orderer, 'work'>;
   /** The subscriptions are known: what is tried again now has somewhere to go. */

@@ -7,13 +7,10 @@
  * The sequence goes on whatever becomes of it. At least once, under one `webhook-id` per subscription and gap: whoever
  * dies between the answer and the record asks again. Signed with the secrets of the topic, like a check of a transaction.
  */
-import { Buffer } from 'node:buffer';
 import type { DueEntry } from '../agenda/agenda.ts';
 import { defaultRetryDelaysMs, retryDelayMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
-import type { Answer, Courier } from '../delivery/courier.ts';
-import type { MessageId } from '../identifier.ts';
-import type { Message } from '../message/message.ts';
+import type { Courier, NoticeAnswer } from '../delivery/courier.ts';
 import { asProblem } from '../problem.ts';
 import type { GapCallback } from '../store/ordered-store.ts';
 import type { Store } from '../store/store.ts';
@@ -24,7 +21,7 @@ export interface TellGapParts {
   readonly set: string;
   readonly host: string;
   readonly clock: Clock;
-  readonly courier: Pick<Courier, 'carry'>;
+  readonly courier: Pick<Courier, 'tell'>;
   readonly telemetry: Telemetry;
   /** A topic as the catalog has it now. */
   readonly topic: (name: string) => Topic | undefined;
@@ -55,42 +52,14 @@ async function tellOne(parts: TellGapParts, store: Store, callback: GapCallback)
   return store.recordGapTold({ lease, said: `given up (${error ?? ''})`, ...again }, parts.host);
 }
 
-async function call(parts: TellGapParts, callback: GapCallback): Promise<Answer> {
-  const { secrets = [] } = parts.topic(callback.topic) ?? {};
-  const failed = { status: null, durationMs: 0 } as const;
+async function call({ courier, topic }: TellGapParts, callback: GapCallback): Promise<NoticeAnswer> {
+  const { secrets = [] } = topic(callback.topic) ?? {};
+  const failed = { verdict: 'retry', status: null, durationMs: 0 } as const;
   // The catalog may get them back.
-  if (secrets.length === 0)
-    return { ...failed, verdict: 'retry', error: 'The topic has no signing secrets any more.' };
-  const { subscription, attempts, url } = callback;
-  const message = messageOf(parts, callback);
-  const dispatch = {
-    message,
-    subscription,
-    attempt: attempts + 1,
-    endpoint: { url },
-    format: 'raw',
-    secrets,
-  } as const;
-  try {
-    const [answer] = await parts.courier.carry([{ ...dispatch, timeoutMs: tellTimeoutMs }]);
-    return answer ?? { ...failed, verdict: 'retry', error: 'The courier said nothing.' };
-  } catch (error) {
-    return { ...failed, verdict: 'retry', error: asProblem(error).message };
-  }
-}
-
-/** What the courier carries: the callback as a message that was never stored. */
-function messageOf({ set, clock }: TellGapParts, { id, topic, gap }: GapCallback): Message {
-  return {
-    // Names no message: it is the webhook-id, the same in every try.
-    id: id as MessageId,
-    owner: '',
-    topic,
-    mode: 'confirm',
-    body: Buffer.from(JSON.stringify(gap)),
-    contentType: 'application/json',
-    headers: {},
-    acceptedAtMs: clock.nowMs(),
-    placement: { set, reason: 'gap' },
-  };
+  if (secrets.length === 0) return { ...failed, error: 'The topic has no signing secrets any more.' };
+  const { attempts, gap, id, url } = callback;
+  const notice = { url, id, kind: 'sequence-gap', attempt: attempts + 1, content: gap, secrets };
+  return courier
+    .tell({ ...notice, timeoutMs: tellTimeoutMs })
+    .catch((error: unknown) => ({ ...failed, error: asProblem(error).message }));
 }

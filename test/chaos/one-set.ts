@@ -168,7 +168,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         stores: [withClaims(mortal({ ...store, ...claimsOf(store) }, 'store', { life, steps }))],
         register,
         broker: mortalBroker(broker, life),
-        courier: mortal(options.courier ?? courier, 'courier', { life, steps: ['carry', 'ask'] }),
+        courier: mortal(options.courier ?? courier, 'courier', { life, steps: ['carry', 'ask', 'tell'] }),
         catalog: options.catalog ?? { current: async () => catalog },
         clock: mortalClock(systemClock, life),
         telemetry: createTelemetry(),

@@ -128,6 +128,7 @@ describe('a worker whose lease is over', () => {
     const slow: Courier = {
       sliceSize: 1,
       ask: (check) => one.courier.ask(check),
+      tell: (notice) => one.courier.tell(notice),
       carry: async (slice) => {
         calls.push(...slice);
         await gate.promise;

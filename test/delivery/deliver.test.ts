@@ -26,6 +26,8 @@ const subscription: Subscription = {
   status: 'active',
 };
 
+const notCalled = () => Promise.reject(new Error('not called'));
+
 const message: Message = {
   id: mintMessageId({ setNumber: 1, shard: 0 }, Date.now()),
   owner: 'acme',
@@ -77,7 +79,7 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
     set: 'hangzhou',
     host: 'host-1',
     stores: [store],
-    courier: { sliceSize: 1, carry, ask: () => Promise.reject(new Error('not asked')) },
+    courier: { sliceSize: 1, carry, ask: notCalled, tell: notCalled },
     clock,
     telemetry: createTelemetry(),
     subscription: () => subscription,

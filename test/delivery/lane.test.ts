@@ -17,6 +17,7 @@ function openCourier(sliceSize: number) {
   const courier: Courier = {
     sliceSize,
     ask: () => Promise.reject(new Error('not asked')),
+    tell: () => Promise.reject(new Error('not asked')),
     carry: (slice) =>
       new Promise((resolve, reject) => {
         slices.push({
