@@ -8,26 +8,26 @@ import { messages } from './migrations/0001-messages.ts';
 import { catalog } from './migrations/0002-catalog.ts';
 import { sendModes } from './migrations/0003-send-modes.ts';
 import { ordering } from './migrations/0004-ordering.ts';
-import { search } from './migrations/0006-search.ts';
-import { delayed } from './migrations/0008-delayed.ts';
 import { transactions } from './migrations/0005-transactions.ts';
+import { search } from './migrations/0006-search.ts';
+import { schedules } from './migrations/0007-schedules.ts';
+import { delayed } from './migrations/0008-delayed.ts';
 import { retention } from './migrations/0009-retention.ts';
 import { catalogEdits } from './migrations/0010-catalog-edits.ts';
-import { gapCallbacks } from './migrations/0014-gap-callbacks.ts';
-import { schedules } from './migrations/0007-schedules.ts';
 import { leasedDeliveries } from './migrations/0012-leased-deliveries.ts';
+import { gapCallbacks } from './migrations/0014-gap-callbacks.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
   { number: 2, name: 'catalog', statements: catalog },
   { number: 3, name: 'send-modes', statements: sendModes },
   { number: 4, name: 'ordering', statements: ordering },
-  { number: 6, name: 'search', statements: search },
-  { number: 8, name: 'delayed', statements: delayed },
   { number: 5, name: 'transactions', statements: transactions },
+  { number: 6, name: 'search', statements: search },
+  { number: 7, name: 'schedules', statements: schedules },
+  { number: 8, name: 'delayed', statements: delayed },
   { number: 9, name: 'retention', statements: retention },
   { number: 10, name: 'catalog-edits', statements: catalogEdits },
-  { number: 7, name: 'schedules', statements: schedules },
   { number: 12, name: 'leased-deliveries', statements: leasedDeliveries },
   { number: 14, name: 'gap-callbacks', statements: gapCallbacks },
 ] as const;
