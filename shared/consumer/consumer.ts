@@ -17,6 +17,7 @@
 import { systemClock, type Clock } from '../clock.ts';
 import type { Guard, Reservation } from '../idempotency/guard.ts';
 import { asProblem, Problem } from '../problem.ts';
+import type { WebhookMethod } from '../subscriptions/delivery-policy.ts';
 import { isWebhookSecret, verifyWebhook } from '../webhook/signature.ts';
 import { keepLease } from './lease.ts';
 import { NonRetryable } from './non-retryable.ts';
@@ -77,6 +78,9 @@ const defaults = {
   onFault: () => undefined,
 } satisfies Partial<WebhookOptions>;
 
+/** What a subscription may call with. */
+const methods: ReadonlySet<string> = new Set<WebhookMethod>(['POST', 'PUT', 'PATCH']);
+
 /** When the guard cannot be asked; long enough for a restart, short beside the retry schedule. */
 const guardGoneRetryMs = 5_000;
 /** How soon a done marker that could not be written is tried again. */
@@ -113,8 +117,12 @@ export function webhookHandler(
 
 async function receive(settings: Settings, request: Request): Promise<WebhookMessage | Refusal> {
   const { subscription, maxBodyBytes } = settings;
-  if (request.method !== 'POST') {
-    return { status: 405, title: 'A webhook takes POST only', headers: { allow: 'POST' } };
+  if (!methods.has(request.method)) {
+    return {
+      status: 405,
+      title: 'A webhook takes a body',
+      headers: { allow: [...methods].join(', ') },
+    };
   }
   const body = await readBody(request, maxBodyBytes);
   if (!body) return { status: 413, title: `The body exceeds ${maxBodyBytes} bytes` };
