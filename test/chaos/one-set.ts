@@ -161,6 +161,8 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         'stepRedrive',
         'loadSchedules',
         'moveSchedule',
+        'loadGapCallbacks',
+        'recordGapTold',
       ];
       const host = openSetHost({
         set,
