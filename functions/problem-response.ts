@@ -90,7 +90,7 @@ export function logEntryOf(
 function redact(text: string): string {
   return text
     .replaceAll(/\bsk_[0-9a-z]{12}_[0-9a-z]+/gi, 'sk_…')
-    .replaceAll(/\bwhsec_[\w+/=-]+/g, 'whsec_…')
+    .replaceAll(/\b(whsec_|whsk_)[\w+/=-]+/g, '$1…')
     .replaceAll(/\bbearer\s+\S+/gi, 'Bearer …')
     .replaceAll(/(\w+:\/\/)[^\s/@]*@/g, '$1…@');
 }

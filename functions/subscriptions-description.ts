@@ -31,6 +31,10 @@ const subscriptionSchema = subscriptionFields
       .array(z.string())
       .optional()
       .meta({ description: 'Headers of every call; their values are not shown.' }),
+    publicKeys: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'Verify the signatures `v1a`, one for each secret key (`whsk_`) it signs with.' }),
   })
   .meta({ id: 'Subscription' });
 

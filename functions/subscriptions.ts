@@ -14,6 +14,7 @@ import { subscription as subscriptionSchema } from '../shared/catalog/subscripti
 import { didYouMean } from '../shared/nearest-name.ts';
 import { asProblem, Problem } from '../shared/problem.ts';
 import type { Subscription } from '../shared/subscriptions/subscription.ts';
+import { publicKeyOf } from '../shared/webhook/asymmetric-key.ts';
 import { checkWebhookUrl } from '../shared/webhook/address.ts';
 import { createWebhookSecret } from '../shared/webhook/signature.ts';
 import { answerJson } from './answer.ts';
@@ -264,7 +265,8 @@ function answerSubscription(entry: Subscription) {
 
 /** Never the secrets, nor the values of headers, which may be some; and not whose it is: it is the caller's. */
 function shown(entry: Subscription & Partial<Pick<SubscriptionEntry, 'since' | 'madeBy'>>) {
-  const { owner: _owner, secrets: _secrets, since: _since, madeBy: _madeBy, headers, ...rest } = entry;
+  const { owner: _owner, secrets, since: _since, madeBy: _madeBy, headers, ...rest } = entry;
   const names = headers === undefined ? {} : { headerNames: Object.keys(headers) };
-  return { kind: 'webhook' as const, ...rest, ...names };
+  const publicKeys = secrets.flatMap((each) => publicKeyOf(each) ?? []);
+  return { kind: 'webhook' as const, ...rest, ...names, ...(publicKeys.length > 0 ? { publicKeys } : {}) };
 }

@@ -6,15 +6,22 @@ import { parseSeed } from '../../shared/catalog/seed.ts';
 import { asProblem, Problem } from '../../shared/problem.ts';
 import { createSealer } from '../../shared/sealed.ts';
 import { readSettings } from '../../shared/settings.ts';
+import { createKeyPair } from '../../shared/webhook/asymmetric-key.ts';
+import { createWebhookSecret } from '../../shared/webhook/signature.ts';
 import { webhookPolicy } from '../assemble.ts';
 import { openDrivers } from '../node/drivers.ts';
 import { applySeed } from './apply.ts';
+import { reseal } from './reseal.ts';
 
 const help = `setway — operate a Setway deployment
 
   setway apply FILE        check a seed (topics, subscriptions, SETs, routes, keys), migrate every
                            database it names, and write it as the next version of the catalog
   setway check FILE        only check it
+  setway reseal            seal the secrets of the catalog again under the first of SETWAY_ENCRYPTION_KEYS;
+                           after it the others can go
+  setway secrets create [--asymmetric]
+                           print a new signing secret (whsec_), or a key pair (whsk_ to sign, whpk_ to verify)
   setway keys create --owner NAME --scopes publish,read [--may-set-place]
                            print a new API key once, and the entry for the seed's "keys"
 
@@ -35,6 +42,26 @@ const commands: Readonly<Record<string, (args: readonly string[]) => Promise<voi
     } finally {
       await drivers.close();
     }
+  },
+  reseal: async () => {
+    const settings = readSettings(process.env);
+    const drivers = openDrivers(settings);
+    try {
+      const sealer = createSealer(settings.SETWAY_ENCRYPTION_KEYS);
+      const catalogUrls = settings.SETWAY_CATALOG_DATABASES;
+      const version = await reseal({ sealer, catalogUrls });
+      print(`The catalog is at version ${version}; every secret in it is sealed under the first key.`);
+    } finally {
+      await drivers.close();
+    }
+  },
+  secrets: ([action, ...rest]) => {
+    if (action !== 'create')
+      throw new Problem('invalid-request', 'Did you mean "setway secrets create"? See setway --help.');
+    const { values } = parseArgs({ args: [...rest], options: { asymmetric: { type: 'boolean' } } });
+    const { secretKey, publicKey } = createKeyPair();
+    print(values.asymmetric === true ? `${secretKey}\n${publicKey}` : createWebhookSecret());
+    return Promise.resolve();
   },
   check: async ([file]) => {
     const seed = await readSeed(file);

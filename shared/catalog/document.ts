@@ -28,21 +28,36 @@ export type CatalogDocument = Omit<Seed, 'outboxes' | 'topics' | 'subscriptions'
   };
 
 export function sealSeed(seed: Seed, sealer: Sealer): CatalogDocument {
-  const seal = (plain: string): string => sealer.seal(plain);
+  return allThrough((plain) => sealer.seal(plain), { ...seed, sealed: true });
+}
+
+/**
+ * The same under the newest key, after which the older ones open nothing that is needed.
+ * @throws Problem `invalid-settings` when no key opens a secret
+ */
+export function resealDocument(document: CatalogDocument, sealer: Sealer): CatalogDocument {
+  return allThrough((sealed) => sealer.seal(sealer.open(sealed)), document);
+}
+
+/** Everything in a document that is kept sealed. */
+function allThrough(change: (text: string) => string, document: CatalogDocument): CatalogDocument {
   return {
-    ...seed,
-    sealed: true,
-    sets: seed.sets.map((set) => ({
+    ...document,
+    sets: document.sets.map((set) => ({
       ...set,
-      brokerUrls: set.brokerUrls.map(seal),
-      databaseUrls: set.databaseUrls.map(seal),
+      brokerUrls: set.brokerUrls.map(change),
+      databaseUrls: set.databaseUrls.map(change),
     })),
-    topics: seed.topics.map(({ secrets, ...topic }) => ({
+    topics: document.topics.map(({ secrets, ...topic }) => ({
       ...topic,
-      ...(secrets === undefined ? {} : { secrets: secrets.map(seal) }),
+      ...(secrets === undefined ? {} : { secrets: secrets.map(change) }),
     })),
-    subscriptions: seed.subscriptions.map((entry) => sealSubscription(entry, sealer)),
-    outboxes: seed.outboxes.map((entry) => ({ ...entry, databaseUrl: seal(entry.databaseUrl) })),
+    subscriptions: document.subscriptions.map((entry) => secretsThrough(change, entry)),
+    ...(document.outboxes === undefined
+      ? {}
+      : {
+          outboxes: document.outboxes.map((entry) => ({ ...entry, databaseUrl: change(entry.databaseUrl) })),
+        }),
   };
 }
 

@@ -1,5 +1,6 @@
 /** The small shapes that many entries of the catalog share. */
 import { z } from 'zod';
+import { isSigningSecret } from '../webhook/signature.ts';
 
 /** Names that become exchange and queue names: ASCII, at most 100 bytes, never RabbitMQ's own `amq.`. */
 export const name = z
@@ -15,8 +16,15 @@ export const owner = z
   .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1–64 of A–Z, a–z, 0–9, "_", "-"')
   .default('default');
 
-/** Standard Webhooks secrets, the newest first. */
+/** Standard Webhooks secrets, the newest first: symmetric ones (`whsec_`), Ed25519 secret keys (`whsk_`), or both. */
 export const secrets = z
-  .array(z.string().regex(/^whsec_[A-Za-z0-9+/=]{32,}$/, 'must be whsec_ and base64 of at least 24 bytes'))
+  .array(
+    z
+      .string()
+      .refine(
+        isSigningSecret,
+        'must be whsec_ and base64 of 24 to 64 bytes, or an Ed25519 secret key: whsk_ and base64 of 32 bytes',
+      ),
+  )
   .min(1)
   .max(5);

@@ -29,7 +29,7 @@ export { NonRetryable } from './non-retryable.ts';
 export type { WebhookItem, WebhookMessage } from './webhook-message.ts';
 
 export interface WebhookOptions {
-  /** Signing secrets (`whsec_…`); several during a rotation. */
+  /** Secrets (`whsec_…`) or public keys (`whpk_…`); several during a rotation. */
   readonly secrets: readonly string[];
   /** The consumer group this handler serves; part of the guard's key. */
   readonly subscription: string;

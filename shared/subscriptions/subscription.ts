@@ -49,7 +49,7 @@ export interface Subscription extends DeliveryPolicy {
   readonly timeoutMs: number;
   /** Waits before each retry, in milliseconds; after the last one the delivery has failed. */
   readonly retryDelaysMs: readonly number[];
-  /** Signing secrets (`whsec_…`), the newest first; several during a rotation. Never logged. */
+  /** Signing secrets (`whsec_…`) and keys (`whsk_…`), the newest first; several during a rotation. Never logged. */
   readonly secrets: readonly string[];
   /** Items of a sequence: one call after the other (the default), or all in one call. */
   readonly ordered?: 'one-by-one' | 'together' | undefined;

@@ -140,7 +140,7 @@ export async function answerCheck(sql: SqlRunner, id: string, waitMs = defaultWa
 }
 
 export interface CheckHandlerOptions {
-  /** Signing secrets of the topic (`whsec_…`); several during a rotation. */
+  /** Secrets of the topic (`whsec_…`) or their public keys (`whpk_…`); several during a rotation. */
   readonly secrets: readonly string[];
   /** Runs one statement on the producer's database, outside any transaction. */
   readonly sql: SqlRunner;

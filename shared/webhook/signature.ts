@@ -1,19 +1,27 @@
 /**
- * Signatures of webhook calls by Standard Webhooks, version v1:
+ * Signatures of webhook calls by Standard Webhooks, versions v1 and v1a:
  *
  *     webhook-id         names the message; the same at every attempt
  *     webhook-timestamp  Unix seconds of this attempt
- *     webhook-signature  `v1,<base64>` of HMAC-SHA256 over `<id>.<timestamp>.<body>`; one per secret, separated by spaces
+ *     webhook-signature  over `<id>.<timestamp>.<body>`, one per secret, separated by spaces:
+ *                        `v1,<base64>` HMAC-SHA256 by a secret `whsec_`, `v1a,<base64>` Ed25519 by a key `whsk_`
  *
  * Bytes are signed, never a decoded text: a body that is not UTF-8 keeps its signature. During a rotation a call carries
- * a signature of each secret, so that receivers may change to the new one at any time. A secret is `whsec_` and the
- * base64 of 24 to 64 random bytes.
+ * a signature of each secret, so that receivers may change to the new one at any time. A symmetric secret is `whsec_` and
+ * the base64 of 24 to 64 random bytes; receivers of an asymmetric one know its public key only (`whpk_`).
  *
  * Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
 import { Buffer } from 'node:buffer';
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { Problem } from '../problem.ts';
+import {
+  isAsymmetricSignature,
+  readAsymmetricKey,
+  signAsymmetric,
+  strictBase64,
+  type AsymmetricKey,
+} from './asymmetric-key.ts';
 
 export interface SignatureHeaders {
   readonly 'webhook-id': string;
@@ -26,11 +34,12 @@ export interface Signing {
   readonly id: string;
   /** Unix seconds of this attempt. */
   readonly timestampSeconds: number;
-  /** The newest first. */
+  /** `whsec_…` and `whsk_…`, the newest first. */
   readonly secrets: readonly string[];
 }
 
 export interface Verification {
+  /** `whsec_…`, `whpk_…` and `whsk_…`. */
   readonly secrets: readonly string[];
   /** Unix seconds. */
   readonly nowSeconds: number;
@@ -51,9 +60,7 @@ const maxSignatures = 16;
  */
 export function signWebhook(body: Uint8Array, signing: Signing): SignatureHeaders {
   const { id, timestampSeconds, secrets } = signing;
-  const signatures = secrets.map(
-    (secret) => `v1,${digest(keyOf(secret), `${id}.${timestampSeconds}.`, body).toString('base64')}`,
-  );
+  const signatures = secrets.map((secret) => signatureOf(keyOf(secret), `${id}.${timestampSeconds}.`, body));
   return {
     'webhook-id': id,
     'webhook-timestamp': String(timestampSeconds),
@@ -78,17 +85,22 @@ export function verifyWebhook(
     throw refusal('The headers webhook-id, webhook-timestamp and webhook-signature are needed.');
   }
   checkTimestamp(timestamp, verification);
-  const claimed = signatures.split(' ', maxSignatures).flatMap(digestOf);
-  const isGenuine = verification.secrets.some((secret) => {
-    const expected = digest(keyOf(secret), `${id}.${timestamp}.`, body);
-    return claimed.some((one) => one.length === expected.length && timingSafeEqual(one, expected));
-  });
+  const claimed = signatures.split(' ', maxSignatures).flatMap(claimOf);
+  const isGenuine = verification.secrets.some((secret) =>
+    isSignedBy(keyOf(secret), claimed, { head: `${id}.${timestamp}.`, body }),
+  );
   if (!isGenuine) throw refusal('No signature was made with a secret of this webhook.');
 }
 
-/** Whether a text can serve as a secret: `whsec_` and the base64 of 24 to 64 bytes. */
+/** Whether a text can serve to verify: `whsec_` and the base64 of 24 to 64 bytes, or an Ed25519 key `whpk_` or `whsk_`. */
 export function isWebhookSecret(text: string): boolean {
-  return decodeSecret(text) !== undefined;
+  return readKey(text) !== undefined;
+}
+
+/** Whether a text can serve to sign: a public key alone cannot. */
+export function isSigningSecret(text: string): boolean {
+  const key = readKey(text);
+  return key !== undefined && canSign(key);
 }
 
 /**
@@ -99,38 +111,80 @@ export function createWebhookSecret(random: Uint8Array = crypto.getRandomValues(
   return prefix + Buffer.from(random).toString('base64');
 }
 
+/** A decoded secret: the bytes of a symmetric one. */
+type Key = Buffer | AsymmetricKey;
+
 /** Decoded keys by secret: every delivery signs, secrets are few. Emptied when full rather than grow without end. */
-const keys = new Map<string, Buffer>();
+const keys = new Map<string, Key>();
 const maxKeys = 10_000;
 
-function keyOf(secret: string): Buffer {
+function keyOf(secret: string): Key {
   const known = keys.get(secret);
   if (known) return known;
-  const key = decodeSecret(secret);
+  const key = readKey(secret);
   if (!key) {
-    throw new Problem('invalid-settings', 'A webhook secret is "whsec_" and the base64 of 24 to 64 bytes.');
+    throw new Problem(
+      'invalid-settings',
+      'A webhook secret is "whsec_" and the base64 of 24 to 64 bytes, or a key like "whsk_" or "whpk_" and the base64 of 32 bytes.',
+    );
   }
   if (keys.size >= maxKeys) keys.clear();
   keys.set(secret, key);
   return key;
 }
 
-/** Strict, because Buffer skips what is not base64 and would make a short key of a mistyped secret. */
-function decodeSecret(text: string): Buffer | undefined {
-  const encoded = text.slice(prefix.length);
-  if (!text.startsWith(prefix) || !/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return undefined;
-  const key = Buffer.from(encoded, 'base64');
-  const isWhole = key.toString('base64').replace(/=+$/, '') === encoded.replace(/=+$/, '');
-  return isWhole && key.length >= 24 && key.length <= 64 ? key : undefined;
+function readKey(text: string): Key | undefined {
+  if (!text.startsWith(prefix)) return readAsymmetricKey(text);
+  const key = strictBase64(text.slice(prefix.length));
+  return key && key.length >= 24 && key.length <= 64 ? key : undefined;
+}
+
+function canSign(key: Key): boolean {
+  return !('public' in key) || key.secret !== undefined;
+}
+
+function signatureOf(key: Key, head: string, body: Uint8Array): string {
+  if (!('public' in key)) return `v1,${digest(key, head, body).toString('base64')}`;
+  if (key.secret === undefined)
+    throw new Problem('invalid-settings', 'A public key ("whpk_") signs nothing: the secret one is "whsk_".');
+  return `v1a,${signAsymmetric(key.secret, joined(head, body)).toString('base64')}`;
+}
+
+interface Signed {
+  readonly head: string;
+  readonly body: Uint8Array;
+}
+
+function isSignedBy(key: Key, claims: readonly Claim[], { head, body }: Signed): boolean {
+  const of = (wanted: Claim['version']) => claims.filter(({ version }) => version === wanted);
+  if (!('public' in key)) {
+    const expected = digest(key, head, body);
+    return of('v1').some(({ bytes }) => bytes.length === expected.length && timingSafeEqual(bytes, expected));
+  }
+  const claimed = of('v1a');
+  if (claimed.length === 0) return false;
+  const signed = joined(head, body);
+  return claimed.some(({ bytes }) => isAsymmetricSignature(key.public, signed, bytes));
 }
 
 function digest(key: Buffer, head: string, body: Uint8Array): Buffer {
   return createHmac('sha256', key).update(head).update(body).digest();
 }
 
-/** The bytes of one `v1,…`; nothing for other versions. */
-function digestOf(signature: string): Buffer[] {
-  return signature.startsWith('v1,') ? [Buffer.from(signature.slice(3), 'base64')] : [];
+/** Ed25519 takes all at once. */
+function joined(head: string, body: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from(head), body]);
+}
+
+interface Claim {
+  readonly version: 'v1' | 'v1a';
+  readonly bytes: Buffer;
+}
+
+/** One `v1,…` or `v1a,…`; nothing for other versions. */
+function claimOf(signature: string): readonly Claim[] {
+  const [version, text = ''] = signature.split(',', 2);
+  return version === 'v1' || version === 'v1a' ? [{ version, bytes: Buffer.from(text, 'base64') }] : [];
 }
 
 function checkTimestamp(timestamp: string, verification: Verification): void {

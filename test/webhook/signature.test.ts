@@ -1,8 +1,11 @@
+import { createPublicKey, verify as verifyEd25519 } from 'node:crypto';
 import fc from 'fast-check';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
+import { createKeyPair, publicKeyOf } from '../../shared/webhook/asymmetric-key.ts';
 import {
   createWebhookSecret,
+  isSigningSecret,
   isWebhookSecret,
   signWebhook,
   verifyWebhook,
@@ -124,6 +127,84 @@ describe('a signature', () => {
     const good = signWebhook(body, { ...at, secrets: [secret] })['webhook-signature'];
     const headers = { 'webhook-signature': `${'v1,AAAA '.repeat(5_000)}${good}` };
     expect(() => verify({ headers })).toThrow(refused);
+  });
+});
+
+describe('an asymmetric signature', () => {
+  /** The vector of the reference library in Go: libraries/go/webhook_asymmetric_test.go. */
+  const secretKey = 'whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=';
+  const expected =
+    'v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag==';
+  const pair = createKeyPair();
+  const publicKey = publicKeyOf(secretKey) ?? '';
+
+  it('is the one of the reference vector', () => {
+    expect(signWebhook(body, { ...at, secrets: [secretKey] })['webhook-signature']).toBe(expected);
+    verify({ headers: { 'webhook-signature': expected }, secrets: [publicKey] });
+    verify({ headers: { 'webhook-signature': expected }, secrets: [secretKey] });
+  });
+
+  it('of any bytes is accepted, also as plain Ed25519, and of none that differ in one bit', () => {
+    const raw = Buffer.from(pair.publicKey.slice('whpk_'.length), 'base64').toString('base64url');
+    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: raw }, format: 'jwk' });
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 1 }), fc.nat(), (bytes, position) => {
+        const headers = new Headers({ ...signWebhook(bytes, { ...at, secrets: [pair.secretKey] }) });
+        const verification = { secrets: [pair.publicKey], nowSeconds: at.timestampSeconds };
+        verifyWebhook(bytes, headers, verification);
+        const signature = Buffer.from(headers.get('webhook-signature')?.slice('v1a,'.length) ?? '', 'base64');
+        const signed = Buffer.concat([Buffer.from(`${at.id}.${at.timestampSeconds}.`), bytes]);
+        expect(verifyEd25519(null, signed, key, signature)).toBe(true);
+        const changed = bytes.slice();
+        const index = position % bytes.length;
+        changed[index] = (changed[index] ?? 0) ^ (1 << (position % 8));
+        expect(() => verifyWebhook(changed, headers, verification)).toThrow(refused);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('stands beside a symmetric one: each receiver finds its own', () => {
+    const both = signWebhook(body, { ...at, secrets: [secret, secretKey] })['webhook-signature'];
+    expect(both).toBe(`v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE= ${expected}`);
+    for (const secrets of [[secret], [publicKey], [pair.publicKey, publicKey]])
+      verify({ headers: { 'webhook-signature': both }, secrets });
+    expect(() => verify({ headers: { 'webhook-signature': both }, secrets: [pair.publicKey] })).toThrow(
+      refused,
+    );
+    const library = new Webhook(secret);
+    const timestampSeconds = Math.floor(Date.now() / 1_000);
+    const now = signWebhook(body, { id: 'msg_1', timestampSeconds, secrets: [secretKey, secret] });
+    expect(library.verify(body, { ...now })).toEqual({ test: 2432232314 });
+  });
+
+  it.each([
+    ['the signature of the other scheme under its name', `v1,${expected.slice(4)}`],
+    ['half of it', expected.slice(0, 40)],
+    ['none', 'v1a,'],
+    ['another one', `v1a,${Buffer.alloc(64, 7).toString('base64')}`],
+  ])('is refused: %s', (_name, signature) => {
+    const headers = { 'webhook-signature': signature };
+    expect(() => verify({ headers, secrets: [publicKey, secret] })).toThrow(refused);
+  });
+
+  it('needs the secret key, written right', () => {
+    const raw = Buffer.from(secretKey.slice(5), 'base64');
+    const own = Buffer.from(publicKey.slice(5), 'base64');
+    expect(isSigningSecret(secretKey)).toBe(true);
+    expect(isSigningSecret(publicKey)).toBe(false);
+    expect(isWebhookSecret(publicKey)).toBe(true);
+    expect(() => signWebhook(body, { ...at, secrets: [publicKey] })).toThrow(/whsk_/);
+    const long = `whsk_${Buffer.concat([raw, own]).toString('base64')}`;
+    expect(signWebhook(body, { ...at, secrets: [long] })['webhook-signature']).toBe(expected);
+    for (const text of [
+      `whsk_${Buffer.concat([raw, raw]).toString('base64')}`,
+      `whsk_${raw.subarray(1).toString('base64')}`,
+      `whpk_${Buffer.concat([own, own]).toString('base64')}`,
+      `${secretKey}A`,
+      'whsk_',
+    ])
+      expect(isWebhookSecret(text)).toBe(false);
   });
 });
 
