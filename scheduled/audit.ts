@@ -7,6 +7,7 @@
  */
 import { listeningSince } from '../shared/catalog/listening.ts';
 import type { Listener, Store } from '../shared/store/store.ts';
+import { isPushed } from '../shared/subscriptions/subscription.ts';
 import { tagPattern } from '../shared/subscriptions/tag-pattern.ts';
 import { forEachSet, type Job, type JobParts } from './run-job.ts';
 
@@ -68,8 +69,8 @@ async function listenersOf(parts: JobParts, set: string): Promise<readonly Liste
     if (!topic || sinceMs === undefined) return [];
     const isUp = status === 'active' && !stopped.has(name) && backlog?.[name] === 0;
     const pattern = tagPattern(topic.type, bindings);
-    return [
-      { subscription: name, topic: topicName, pattern, sinceMs, pace: isUp ? 'up' : 'behind' } as const,
-    ];
+    const pace = isUp ? 'up' : 'behind';
+    const order = isPushed(subscription) ? 'kept' : 'none';
+    return [{ subscription: name, topic: topicName, pattern, sinceMs, pace, order } as const];
   });
 }

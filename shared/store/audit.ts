@@ -3,7 +3,9 @@
  *
  * It goes through the messages in the order they were stored, once, some minutes behind: a message that is at no end
  * must have an agenda entry; one that was confirmed must have an outcome, or an entry, for every subscription that was
- * bound. What is missing is written into the agenda. What was open when the audit passed (not confirmed yet, due later,
+ * bound. What is missing is written into the agenda: an ordered message is put back in turn, so its stream wakes, and a
+ * sequence of which nothing has arrived begins to gather with its deadline over; only what the cursor has passed already
+ * goes alone. What was open when the audit passed (not confirmed yet, due later,
  * a subscription that is paused or behind) is noted, and looked at again after as long as it has existed.
  *
  * One statement looks, repairs and moves the mark, under the mark's lock: a crash changes nothing, and of two audits at
@@ -14,12 +16,13 @@ import type { AuditFindings, AuditOptions } from './store.ts';
 
 export async function auditMessages(sql: Sql, options: AuditOptions): Promise<AuditFindings> {
   const { set, topics, listeners, afterMs, limit } = options;
-  const asked = listeners.map(({ subscription, topic, pattern, sinceMs, pace }) => ({
+  const asked = listeners.map(({ subscription, topic, pattern, sinceMs, pace, order }) => ({
     subscription,
     topic,
     pattern,
     since: sinceMs / 1000,
     is_behind: pace === 'behind',
+    keeps_order: order === 'kept',
   }));
   const [, rows = []] = await answerOf(
     sql.transaction([
@@ -30,7 +33,7 @@ export async function auditMessages(sql: Sql, options: AuditOptions): Promise<Au
       FOR UPDATE SKIP LOCKED
     ), listener AS MATERIALIZED (
       SELECT *, to_timestamp(since) AS since_at FROM json_to_recordset(${JSON.stringify(asked)}::json)
-        AS l(subscription text, topic text, pattern text, since double precision, is_behind boolean)
+        AS l(subscription text, topic text, pattern text, since double precision, is_behind boolean, keeps_order boolean)
     ), fresh AS MATERIALIZED (
       SELECT m.* FROM mark, unnest(${topics}::text[]) AS t(topic) CROSS JOIN LATERAL (
         SELECT * FROM message WHERE topic = t.topic AND stored_at > mark.stored_at AND stored_at <= mark.until
@@ -54,22 +57,38 @@ export async function auditMessages(sql: Sql, options: AuditOptions): Promise<Au
     ), pending AS MATERIALIZED (
       SELECT refs[1] AS id, subscription FROM agenda WHERE set_id = ${set} AND kind = 'redeliver'
     ), missing AS MATERIALIZED (
-      SELECT l.id, li.subscription, li.is_behind FROM looked l JOIN listener li
+      SELECT l.id, li.subscription, li.is_behind, st.stream, l.sequence IS NOT NULL AS is_sequence,
+        st.stream IS NOT NULL AND coalesce(l.sequence, (SELECT position FROM lane_entry WHERE message_id = l.id LIMIT 1), 0)
+          > coalesce((SELECT position FROM stream WHERE subscription = li.subscription AND stream = st.stream), 0) AS is_ahead
+      FROM looked l JOIN listener li
         ON li.topic = l.topic AND l.stored_at >= li.since_at
         AND (CASE WHEN coalesce(l.tag, '') = '' THEN '' ELSE '.' || l.tag END) ~ li.pattern
+      CROSS JOIN LATERAL (SELECT CASE WHEN l.lane IS NOT NULL THEN 'lane/' || l.topic || '/' || l.lane
+        WHEN l.sequence IS NOT NULL THEN 'session/' || l.topic || '/' || l.session END AS stream) AS st
       WHERE l.state = 'CONFIRMED' AND l.confirmed_at <= (SELECT until FROM mark)
         AND (l.expires_at IS NULL OR l.expires_at > now())
-        -- Streams have a cursor of their own, which no delivery past it may overtake.
-        AND l.lane IS NULL AND l.sequence IS NULL
+        AND (st.stream IS NULL OR li.keeps_order)
         AND NOT EXISTS (SELECT FROM delivery d WHERE d.message_id = l.id AND d.subscription = li.subscription)
         AND NOT EXISTS (SELECT FROM pending p WHERE p.id = l.id AND p.subscription = li.subscription)
+        AND NOT EXISTS (SELECT FROM agenda a WHERE a.set_id = ${set} AND a.subscription = li.subscription AND a.stream = st.stream)
+    ), begun AS (
+      INSERT INTO stream (subscription, stream, state, size, arrived, on_gap, deadline_at)
+      SELECT DISTINCT ON (subscription, stream) subscription, stream, 'GATHERING', (options->'order'->>'size')::integer, 0,
+        options->'order'->>'onGap', now()
+      FROM missing JOIN message_body b ON b.id = missing.id WHERE is_ahead AND is_sequence AND NOT is_behind
+      ORDER BY subscription, stream
+      ON CONFLICT (subscription, stream) DO NOTHING
+    ), woken AS (
+      INSERT INTO agenda (kind, set_id, refs, subscription, stream, due_at)
+      SELECT DISTINCT ON (subscription, stream) 'order', ${set}, '{}'::uuid[], subscription, stream, now()
+      FROM missing WHERE is_ahead AND NOT is_behind ORDER BY subscription, stream
+      ON CONFLICT (set_id, subscription, stream) WHERE stream IS NOT NULL DO UPDATE SET signals = agenda.signals + 1
     ), resent AS (
       INSERT INTO agenda (kind, set_id, refs, subscription, due_at)
-      SELECT 'redeliver', ${set}, ARRAY[id], subscription, now() FROM missing WHERE NOT is_behind
-      RETURNING refs[1] AS id, subscription
+      SELECT 'redeliver', ${set}, ARRAY[id], subscription, now() FROM missing WHERE NOT is_behind AND NOT is_ahead
     ), logged AS (
       INSERT INTO message_event (message_id, change, by_whom, detail)
-      SELECT id, 'resent', 'audit', subscription FROM resent
+      SELECT id, 'resent', 'audit', subscription FROM missing WHERE NOT is_behind
       UNION ALL SELECT id, 'replanned', 'audit', NULL FROM lost
     ), open AS MATERIALIZED (
       SELECT l.id, greatest(l.deliver_at, now()) + greatest(make_interval(secs => ${afterMs / 1000}), now() - l.stored_at) AS look_at
@@ -87,7 +106,7 @@ export async function auditMessages(sql: Sql, options: AuditOptions): Promise<Au
       FROM mark WHERE a.set_id = ${set}
     )
     SELECT (SELECT count(*) FROM looked)::int AS looked, (SELECT count(*) FROM repaired)::int AS replanned,
-      (SELECT count(*) FROM resent)::int AS resent,
+      (SELECT count(*) FROM missing WHERE NOT is_behind)::int AS resent,
       ((SELECT count(*) FROM fresh) >= ${limit} OR (SELECT count(*) FROM noted) >= ${limit}) AS more`,
     ]),
   );

@@ -111,6 +111,8 @@ export interface Listener {
   readonly sinceMs: number;
   /** `behind`: what it has not got may still come. */
   readonly pace: 'up' | 'behind';
+  /** `kept`: its ordered messages wait for their turn; `none`: whoever takes them sees to that. */
+  readonly order: 'kept' | 'none';
 }
 
 export interface AuditOptions {
