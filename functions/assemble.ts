@@ -24,6 +24,7 @@ import {
   countLiveHosts,
   createCatalogSource,
   disableSubscription,
+  enableSubscription,
   leave,
   readDisabled,
   readKeptVersions,
@@ -31,6 +32,7 @@ import {
   writeHealth,
 } from '../shared/store/catalog.ts';
 import { createCatalogWriter } from '../shared/store/catalog-edits.ts';
+import { forgetDeclared, noteDeclared } from '../shared/store/declared.ts';
 import { openDatabase, type Sql } from '../shared/store/database.ts';
 import { readJobRuns, writeJobRun } from '../shared/store/job-runs.ts';
 import { openStore } from '../shared/store/postgres-store.ts';
@@ -124,14 +126,19 @@ function publisherOf(world: World, breaker: Breaker, link: (set: string) => SetL
   });
 }
 
-/** Beside the request that changed it, every SET gets its copy; one that is away gets it from `probe-sets`. */
-function catalogWriterOf(world: World): CatalogWriter {
+/**
+ * Beside the request that changed it, every SET gets its copy and every host is told; one that is away gets it from
+ * `probe-sets`, and a host looks for itself every few seconds.
+ */
+function catalogWriterOf(world: World, link: (set: string) => SetLink): CatalogWriter {
   const { catalog, inBackground, settings } = world;
   const center = databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? '');
   let spreadAtMs = 0;
   const spread = async (): Promise<void> => {
     await pauseMs(spreadLingerMs);
-    await copyCatalog([center], copiesOf(world, await catalog.current()));
+    const current = await catalog.current();
+    await copyCatalog([center], copiesOf(world, current));
+    await Promise.allSettled([...current.sets.keys()].map((set) => link(set).follow()));
   };
   return createCatalogWriter({
     center,
@@ -166,7 +173,7 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
     clock: systemClock,
     jobRuns: (jobs) => readJobRuns(databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? ''), jobs),
     catalog,
-    catalogWriter: catalogWriterOf(world),
+    catalogWriter: catalogWriterOf(world, link),
     sealer: world.sealer,
     publisher: publisherOf(world, breaker, link),
     link,
@@ -232,6 +239,9 @@ function registerOf(sql: Sql, set: string, host: string): Register {
     leave: () => leave(sql, { set, host }),
     disabled: () => readDisabled(sql),
     disable: (subscription, reason) => disableSubscription(sql, subscription, reason),
+    enable: (subscription) => enableSubscription(sql, subscription),
+    note: (declared) => noteDeclared(sql, set, declared),
+    forget: (declared) => forgetDeclared(sql, set, declared),
   };
 }
 
@@ -258,7 +268,7 @@ export function createJobParts(
       return {
         stores: databaseUrls.map((url) => openStore(databaseAt(url))),
         keptVersions: () => readKeptVersions(databaseAt(databaseUrls[0] ?? '')),
-        stopped: () => readDisabled(databaseAt(databaseUrls[0] ?? '')),
+        stopped: async () => new Set((await readDisabled(databaseAt(databaseUrls[0] ?? ''))).keys()),
         liveHosts: () =>
           countLiveHosts(databaseAt(databaseUrls[0] ?? ''), set, settings.SETWAY_HEARTBEAT_EXPIRY_SECONDS),
       };

@@ -48,6 +48,21 @@ const madeSchema = subscriptionSchema
   .meta({ id: 'NewSubscription' });
 
 export const subscriptionQuery = pageQuery.extend({ topic: topicName.optional() });
+const stopSchema = z.object({ set: z.string(), reason: z.string(), at: z.iso.datetime() });
+const shownSchema = subscriptionSchema
+  .extend({
+    status: z.enum(['active', 'paused', 'disabled']).meta({
+      description: 'disabled: at least one SET has stopped it by itself; see `stopped`.',
+    }),
+    stopped: z.array(stopSchema).meta({ description: 'SETs that have stopped it by themselves, and why.' }),
+    incomplete: z.array(z.string()).meta({ description: 'SETs that did not answer.' }),
+  })
+  .meta({ id: 'SubscriptionState' });
+
+export const pauseRequest = z
+  .strictObject({ reason: subscriptionFields.shape.statusReason })
+  .meta({ id: 'Pause' });
+
 export const removalQuery = z.strictObject({
   discard: z.enum(['true', 'false']).optional().meta({
     description: 'true: its queues go with all they hold. Without it what they hold stays.',
@@ -114,7 +129,7 @@ export const readSubscriptionDescription: Door['description'] = {
   operationId: 'readSubscription',
   summary: 'See a subscription',
   responses: {
-    200: described('The subscription.', subscriptionSchema, { headers }),
+    200: described('The subscription.', shownSchema, { headers }),
     ...describedProblems(...problems, 'not-found'),
   },
 };
@@ -147,5 +162,37 @@ export const deleteSubscriptionDescription: Door['description'] = {
   responses: {
     200: described('As it was.', subscriptionSchema),
     ...describedProblems(...problems, 'invalid-request', ...changing),
+  },
+};
+
+export const pauseSubscriptionDescription: Door['description'] = {
+  ...shared,
+  method: 'post',
+  path: '/v1/subscriptions/{name}/pause',
+  operationId: 'pauseSubscription',
+  summary: 'Pause a subscription: its messages wait in its queues',
+  request: {
+    params,
+    body: {
+      required: false,
+      content: { 'application/json': { schema: pauseRequest, example: { reason: 'migration' } } },
+    },
+  },
+  responses: {
+    200: described('Paused.', shownSchema, { headers }),
+    ...describedProblems(...problems, ...body, 'not-found', 'conflict', 'database-unavailable'),
+  },
+};
+
+export const resumeSubscriptionDescription: Door['description'] = {
+  ...shared,
+  method: 'post',
+  path: '/v1/subscriptions/{name}/resume',
+  operationId: 'resumeSubscription',
+  summary: 'Resume a subscription that was paused, or that SETs have stopped by themselves',
+  request: { params },
+  responses: {
+    200: described('Resumed.', shownSchema, { headers }),
+    ...describedProblems(...problems, 'not-found', 'conflict', 'database-unavailable'),
   },
 };

@@ -18,6 +18,7 @@ import { publicKeyOf } from '../shared/webhook/asymmetric-key.ts';
 import { checkWebhookUrl } from '../shared/webhook/address.ts';
 import { createWebhookSecret } from '../shared/webhook/signature.ts';
 import { answerJson } from './answer.ts';
+import { askFleet } from './ask-fleet.ts';
 import { authenticate } from './authenticate.ts';
 import {
   isRepeat,
@@ -31,7 +32,7 @@ import {
   versionTag,
 } from './catalog-resource.ts';
 import type { Door } from './door.ts';
-import { readValue } from './json-body.ts';
+import { readJson, readSmallBody, readValue } from './json-body.ts';
 import { readQuery } from './query-parameters.ts';
 import type { Services } from './services.ts';
 import {
@@ -39,13 +40,24 @@ import {
   createSubscriptionDescription,
   deleteSubscriptionDescription,
   listSubscriptionsDescription,
+  pauseRequest,
+  pauseSubscriptionDescription,
   readSubscriptionDescription,
   removalQuery,
+  resumeSubscriptionDescription,
   subscriptionQuery,
 } from './subscriptions-description.ts';
 
 export function subscriptionDoors(services: Services): readonly Door[] {
-  return [create(services), list(services), read(services), change(services), remove(services)];
+  return [
+    create(services),
+    list(services),
+    read(services),
+    change(services),
+    remove(services),
+    pause(services),
+    resume(services),
+  ];
 }
 
 function create(services: Services): Door {
@@ -146,7 +158,41 @@ function read(services: Services): Door {
       const { owner } = await authenticate(request, 'read', services);
       const found = (await services.catalog.current()).subscriptions.get(parameter('name'));
       if (found?.owner !== owner) throw unknown(parameter('name'));
-      return answerSubscription(found);
+      return answerState(services, found);
+    },
+  };
+}
+
+function pause(services: Services): Door {
+  return {
+    description: pauseSubscriptionDescription,
+    async open({ request, parameter }) {
+      const { owner } = await authenticate(request, 'manage', services);
+      const { reason } = readJson(await readSmallBody(request), pauseRequest);
+      const meant = { name: parameter('name'), owner };
+      const kept = await changeEntry(services, meant, ({ statusReason: _reason, ...before }) => ({
+        ...before,
+        status: 'paused',
+        ...(reason === undefined ? {} : { statusReason: reason }),
+      }));
+      return answerState(services, kept);
+    },
+  };
+}
+
+function resume(services: Services): Door {
+  return {
+    description: resumeSubscriptionDescription,
+    async open({ request, parameter }) {
+      const { owner } = await authenticate(request, 'manage', services);
+      const name = parameter('name');
+      const kept = await changeEntry(services, { name, owner }, ({ statusReason: _reason, ...before }) => ({
+        ...before,
+        status: 'active',
+      }));
+      // A SET that does not answer is named in the answer; a resume may be repeated.
+      await askFleet(services, (link) => link.enable(name));
+      return answerState(services, kept);
     },
   };
 }
@@ -203,7 +249,8 @@ function remove(services: Services): Door {
 interface Meant {
   readonly name: string;
   readonly owner: string;
-  readonly request: Request;
+  /** Whose `If-Match` must name the version; without it, whatever is there. */
+  readonly request?: Request;
 }
 
 /**
@@ -247,7 +294,7 @@ function matching(
 ): SubscriptionEntry {
   const found = subscriptions.find((each) => each.name === name);
   if (found?.owner !== owner) throw unknown(name);
-  requireMatch(request, versionTag(openSubscription(found, sealer)));
+  if (request) requireMatch(request, versionTag(openSubscription(found, sealer)));
   return found;
 }
 
@@ -257,6 +304,27 @@ function editOf(name: string, entry: SubscriptionEntry | null) {
 
 function unknown(name: string): Problem {
   return new Problem('not-found', `There is no subscription "${name}".`);
+}
+
+/** With what the SETs say of it. */
+async function answerState(services: Services, entry: Subscription) {
+  const { stops, incomplete } = await stopsOf(services, entry.name);
+  const status = entry.status === 'active' && stops.length > 0 ? 'disabled' : entry.status;
+  return answerJson(
+    200,
+    { ...shown(entry), status, stopped: stops, incomplete },
+    { etag: versionTag(entry) },
+  );
+}
+
+/** In which SETs a subscription was stopped, and why. */
+async function stopsOf(services: Services, name: string) {
+  const { answers, incomplete } = await askFleet(services, async (link) => {
+    const { set, stops } = await link.stopped();
+    const stop = stops[name];
+    return stop && { set, ...stop };
+  });
+  return { stops: answers.flatMap((stop) => stop ?? []), incomplete };
 }
 
 function answerSubscription(entry: Subscription) {

@@ -71,8 +71,8 @@ const schema = z.object({
   /** How often a host says that it lives, and after how long without it is given up (RocketMQ's name server: 30, 120). */
   SETWAY_HEARTBEAT_SECONDS: seconds(30),
   SETWAY_HEARTBEAT_EXPIRY_SECONDS: seconds(120),
-  /** How old the catalog may be before it is read again. */
-  SETWAY_CATALOG_MAX_AGE_MS: whole(5_000, { least: 50, most: 3_600_000 }),
+  /** How old the catalog may be before it is read again; a host that nobody told of a change knows it after twice that. */
+  SETWAY_CATALOG_MAX_AGE_MS: whole(2_000, { least: 50, most: 3_600_000 }),
   /** Days of messages kept. */
   SETWAY_RETENTION_DAYS: whole(30, { least: 1, most: 3650 }),
   /** Hours an Idempotency-Key is remembered. */

@@ -1,6 +1,6 @@
 /** The contract of one SET's RabbitMQ. Nobody outside this room sees amqplib. */
 import type { InboundMessage, OutboundMessage } from '../message/amqp-message.ts';
-import type { Topology } from '../topology/plan.ts';
+import type { BindingPlan, Topology } from '../topology/plan.ts';
 
 /**
  * What became of a publish. `unknown` is everything between: nack, timeout, dead channel, blocked connection. It may
@@ -37,6 +37,21 @@ export interface ConsumeOptions {
   readonly onMessage: (delivery: InboundDelivery) => void | Promise<void>;
 }
 
+/** Every call throws Problem `broker-unavailable` when not connected. */
+export interface TakeDown {
+  /** Undoes bindings; one that is not there is fine. */
+  unbind(bindings: readonly BindingPlan[]): Promise<void>;
+  /** Deletes an exchange; one that something is bound to is `in use` and stays. */
+  removeExchange(name: string): Promise<'gone' | 'in use'>;
+  /** Deletes a queue; if it must be `spent`, one with messages or consumers is `in use` and stays. */
+  removeQueue(name: string, state: 'spent' | 'any'): Promise<'gone' | 'in use'>;
+  /**
+   * Moves what waits in one queue to another, at most so much: each message is confirmed there before it is acked here,
+   * so a break makes a second copy, never none. Returns how many.
+   */
+  move(from: string, to: string, maxMessages: number): Promise<number>;
+}
+
 export interface Broker {
   readonly state: BrokerState;
   /** Called on every change of state; the returned function unsubscribes. */
@@ -65,6 +80,8 @@ export interface Broker {
    * `broker-unavailable` when not connected
    */
   provision(topology: Topology): Promise<void>;
+  /** Takes down what a topology does not want any more. */
+  readonly takeDown: TakeDown;
   /**
    * Consumes a queue on a channel of its own. A consumption that `ended` is over: consume again when connected.
    * @throws Problem `not-found` when there is no such queue, `broker-unavailable` when not connected

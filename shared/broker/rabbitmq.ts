@@ -14,12 +14,13 @@ import type { OutboundMessage } from '../message/amqp-message.ts';
 import { asProblem, Problem } from '../problem.ts';
 import type { Topology } from '../topology/plan.ts';
 import { unavailable } from './amqp-problem.ts';
-import type { Broker, BrokerState, ConsumeOptions, Consumption, PublishOutcome } from './broker.ts';
+import type { Broker, BrokerState, ConsumeOptions, Consumption, PublishOutcome, TakeDown } from './broker.ts';
 import type { ReportEvent } from './broker-event.ts';
 import { openConnection } from './connection.ts';
 import type { Connection } from './connection.ts';
 import { startConsumption } from './consumer.ts';
 import type { RunningConsumption } from './consumer.ts';
+import { createTakeDown } from './take-down.ts';
 import { readDepths } from './depths.ts';
 import { declareTopology } from './declare.ts';
 import { FastPublisher } from './fast-publisher.ts';
@@ -64,6 +65,7 @@ class RabbitMq implements Broker {
   readonly #consuming: Connection;
   readonly #publisher: Publisher;
   readonly #fastPublisher: FastPublisher;
+  readonly takeDown: TakeDown;
   readonly #consumptions = new Set<RunningConsumption>();
   readonly #listeners = new Set<(state: BrokerState) => void>();
   #topology: Topology | undefined;
@@ -85,6 +87,7 @@ class RabbitMq implements Broker {
     this.#consuming.onChange(() => this.#update());
     this.#publisher = new Publisher(writing);
     this.#fastPublisher = new FastPublisher(writing);
+    this.takeDown = createTakeDown((doing) => this.#liveModel(doing));
   }
 
   get state(): BrokerState {

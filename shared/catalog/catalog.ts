@@ -31,6 +31,8 @@ export interface Catalog {
   readonly version: number;
   readonly topics: ReadonlyMap<string, Topic>;
   readonly subscriptions: ReadonlyMap<string, Subscription>;
+  /** Names of removed subscriptions whose queues go with all they hold. */
+  readonly discarded?: ReadonlySet<string>;
   readonly sets: ReadonlyMap<string, SetDefinition>;
   readonly access: ReadonlyMap<string, SetAccess>;
   readonly keys: ReadonlyMap<string, ApiKey>;
@@ -41,4 +43,6 @@ export interface Catalog {
 /** Hands out the catalog; reads it again when it is older than a few seconds, and keeps the last good one when nothing answers. */
 export interface CatalogSource {
   current(): Promise<Catalog>;
+  /** Reads it now. @throws Problem when no database answers: the last one stays */
+  renew?(): Promise<Catalog>;
 }

@@ -112,6 +112,7 @@ export function compileCatalog(
     subscriptions: new Map(
       document.subscriptions.map((entry) => [entry.name, openSubscription(entry, sealer)]),
     ),
+    discarded: new Set(document.discarded?.map(({ name }) => name)),
     sets: new Map(sets.map((set) => [set.id, set])),
     access: new Map(
       document.sets.map((set) => [

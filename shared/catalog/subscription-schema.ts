@@ -34,6 +34,8 @@ export const subscriptionFields = z.strictObject({
   /** Of a webhook, and only there. */
   endpoint: z.union([z.strictObject({ url: z.url() }), z.strictObject({ function: name })]).optional(),
   bindings: z.array(binding).min(1).max(100).default(['#']),
+  /** Messages each of its queues holds, 1 to 10 million per SET and priority; full, it refuses more. Default: no limit. */
+  maxLength: z.int().min(1).max(10_000_000).optional(),
   /** A CEL condition on headers and body, at most 1,000 characters; without it every message is heard. */
   filter: filter.optional(),
   format: z.enum(['raw', 'cloudevents-binary', 'cloudevents-structured']).default('raw'),
@@ -46,6 +48,11 @@ export const subscriptionFields = z.strictObject({
   /** Items of a sequence: one call after the other (the default), or all in one call. */
   ordered: z.enum(['one-by-one', 'together']).optional(),
   status: z.enum(['active', 'paused']).default('active'),
+  /** Why it is paused, up to 200 characters; none by default. */
+  statusReason: z
+    .string()
+    .regex(/^\P{Cc}{1,200}$/u, 'must be 1–200 characters without control characters')
+    .optional(),
 });
 
 export const subscription = subscriptionFields.superRefine((value, context) => {

@@ -29,9 +29,13 @@ interface Wanted {
 }
 
 /** Twice what runs: the next messages are here before a slot is free, and another host still finds work. */
-function queuesOf({ name, concurrency }: Subscription): readonly Wanted[] {
-  const prefetch = Math.min(concurrency * 2, 2000);
-  return priorities.map((priority) => ({ queue: queueOf(name, priority), subscription: name, prefetch }));
+function queuesOf(subscription: Subscription): readonly Wanted[] {
+  const prefetch = Math.min(subscription.concurrency * 2, 2000);
+  return priorities.map((priority) => ({
+    queue: queueOf(subscription, priority),
+    subscription: subscription.name,
+    prefetch,
+  }));
 }
 
 interface Running {
@@ -41,6 +45,8 @@ interface Running {
 
 export function createConsumptions(parts: ConsumptionsParts): Consumptions {
   const running = new Map<string, Running>();
+  /** Consumptions that wait for their messages in flight. */
+  const ending = new Set<Promise<void>>();
   /** Queues asked of the broker and not answered yet: a second consumption of the same queue would never be stopped. */
   const beginning = new Set<string>();
   let isStopped = false;
@@ -67,10 +73,12 @@ export function createConsumptions(parts: ConsumptionsParts): Consumptions {
     });
   };
 
-  const end = async (queue: string, graceMs: number): Promise<void> => {
+  const end = (queue: string, graceMs: number): void => {
     const found = running.get(queue);
     running.delete(queue);
-    await found?.consumption.stop(graceMs);
+    if (!found) return;
+    const ended = found.consumption.stop(graceMs).finally(() => ending.delete(ended));
+    ending.add(ended);
   };
 
   return {
@@ -82,7 +90,8 @@ export function createConsumptions(parts: ConsumptionsParts): Consumptions {
       const wanted = new Map(subscriptions.flatMap(queuesOf).map((each) => [each.queue, each]));
       const isStale = ([queue, { prefetch }]: [string, Running]): boolean =>
         wanted.get(queue)?.prefetch !== prefetch;
-      await Promise.allSettled([...running].filter(isStale).map(([queue]) => end(queue, parts.graceMs)));
+      // Not awaited: a webhook that hangs must not hold up what others wait for.
+      for (const [queue] of [...running].filter(isStale)) end(queue, parts.graceMs);
       const missing = [...wanted.values()].filter(
         ({ queue }) => !running.has(queue) && !beginning.has(queue),
       );
@@ -90,7 +99,8 @@ export function createConsumptions(parts: ConsumptionsParts): Consumptions {
     },
     async stop(graceMs) {
       isStopped = true;
-      await Promise.allSettled([...running.keys()].map((queue) => end(queue, graceMs)));
+      for (const queue of running.keys()) end(queue, graceMs);
+      await Promise.allSettled(ending);
     },
   };
 }

@@ -7,8 +7,8 @@ import {
   type Subscription,
   type Topic,
 } from '../subscriptions/subscription.ts';
-import { planTopology } from '../topology/plan.ts';
 import type { Register } from './register.ts';
+import { createTopologyKeeper } from './topology-keeper.ts';
 
 export interface HostViewParts {
   readonly catalog: CatalogSource;
@@ -29,19 +29,20 @@ export interface HostView {
   /** Whether this host has declared the SET's topology. */
   readonly isDeclared: boolean;
   /**
-   * Reads the catalog and, when it is a new version and the broker is there, declares its topology.
+   * Reads the catalog and, while the broker is there, brings the topology to it.
    * @throws Problem when the database or the broker fails: the last view stays
    */
   refresh(): Promise<void>;
   disable(name: string, reason: string): Promise<void>;
+  enable(name: string): Promise<void>;
 }
 
 export function createHostView({ catalog: source, register, broker }: HostViewParts): HostView {
   let subscriptions: ReadonlyMap<string, Subscription> = new Map();
   let topics: ReadonlyMap<string, Topic> = new Map();
   let disabled: ReadonlySet<string> = new Set();
+  const topology = createTopologyKeeper({ broker, register });
   let isLoaded = false;
-  let declaredVersion = -1;
 
   const subscription = (name: string): Subscription | undefined => {
     const found = subscriptions.get(name);
@@ -55,7 +56,7 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
       return isLoaded;
     },
     get isDeclared() {
-      return declaredVersion >= 0;
+      return topology.isDeclared;
     },
     active: () =>
       [...subscriptions.keys()]
@@ -67,15 +68,17 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
       const catalog = await source.current();
       subscriptions = catalog.subscriptions;
       topics = catalog.topics;
-      disabled = await register.disabled();
+      disabled = new Set((await register.disabled()).keys());
       isLoaded = true;
-      if (broker.state === 'disconnected' || declaredVersion === catalog.version) return;
-      await broker.provision(planTopology([...catalog.topics.values()], [...subscriptions.values()]));
-      declaredVersion = catalog.version;
+      await topology.follow(catalog);
     },
     async disable(name, reason) {
       disabled = new Set([...disabled, name]);
       await register.disable(name, reason);
+    },
+    async enable(name) {
+      await register.enable(name);
+      disabled = new Set([...disabled].filter((each) => each !== name));
     },
   };
 }

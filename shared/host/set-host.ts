@@ -17,6 +17,7 @@ import { createDeliverer } from '../delivery/deliver.ts';
 import type { OrderParts } from '../ordering/desk.ts';
 import { createOrderer, type Orderer } from '../ordering/ordering.ts';
 import { shardOf } from '../message/shard.ts';
+import { asProblem } from '../problem.ts';
 import { createCommitter } from '../publish/commit.ts';
 import { publishAgain } from '../publish/resend.ts';
 import type { SetLink, SetStatus } from '../sets/set-link.ts';
@@ -25,6 +26,7 @@ import type { Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { createDecider } from '../transaction/decide.ts';
 import { priorities, queueOf } from '../topology/names.ts';
+import { createCatalogCalls } from './catalog-calls.ts';
 import { createConsumptions } from './consumptions.ts';
 import { createDueHandlers } from './due-handlers.ts';
 import { createDueWork, type Budget } from './due-work.ts';
@@ -94,6 +96,7 @@ export interface SetHost extends SetLink {
 export function openSetHost(parts: SetHostParts): SetHost {
   const { set, broker, clock, timing, telemetry, stores, register } = parts;
   const view = createHostView(parts);
+  const active = () => view.active();
   const canSend = (): boolean => broker.state === 'connected' && view.isDeclared;
   const onDue = (afterMs: number, kind: AgendaKind): void => due.nudge(afterMs, kind);
   const sendParts = { ...parts, ...timing, canSend, maxAttempts: timing.maxSendAttempts, onDue };
@@ -133,9 +136,11 @@ export function openSetHost(parts: SetHostParts): SetHost {
 
   const reconcile = async (): Promise<void> => {
     const wasLoaded = view.isLoaded;
-    await view.refresh();
-    if (!wasLoaded) due.nudge(0);
-    if (life === 'started') await consumptions.reconcile(view.active());
+    // What of it fails is no reason to leave the rest as it was.
+    const failure = await view.refresh().then(nothing, asProblem);
+    if (!wasLoaded && view.isLoaded) due.nudge(0);
+    if (life === 'started') await consumptions.reconcile(active());
+    if (failure) throw failure;
   };
 
   const showState = (state: BrokerState): void => {
@@ -163,6 +168,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     ...callsAboutMessages(parts, view, onDue),
     ...decider.link,
     status: () => statusOf(parts, committer.unsettled),
+    ...createCatalogCalls(parts, view, reconcile),
     ready,
     start() {
       if (life !== 'open') return;
@@ -176,12 +182,8 @@ export function openSetHost(parts: SetHostParts): SetHost {
       // What falls due later is the work of its own loops.
       return due.handle(kind, life === 'started' ? { ...budget, whenDry: 'leave' } : budget);
     },
-    shift: (budget) =>
-      runShift(
-        { ...timing, clock, consumptions, deliverer, due, ready, active: () => view.active() },
-        budget,
-      ),
-    backlog: () => ready(firstConnectionMs).then(() => backlogOf(broker, view.active())),
+    shift: (budget) => runShift({ ...timing, clock, consumptions, deliverer, due, ready, active }, budget),
+    backlog: () => ready(firstConnectionMs).then(() => backlogOf(broker, active())),
     async stop() {
       if (life === 'stopped') return;
       life = 'stopped';
@@ -203,6 +205,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
 }
 
 const ignore = (): void => undefined;
+const nothing = (): undefined => undefined;
 
 /** What edges ask of messages that are kept. */
 function callsAboutMessages(
@@ -241,11 +244,12 @@ async function backlogOf(
   broker: Broker,
   subscriptions: readonly Subscription[],
 ): Promise<Readonly<Record<string, number>>> {
-  const queuesOf = (name: string): readonly string[] => priorities.map((priority) => queueOf(name, priority));
-  const depths = await broker.depths(subscriptions.flatMap(({ name }) => queuesOf(name)));
-  const depthOf = (name: string): number =>
-    queuesOf(name).reduce((sum, queue) => sum + (depths.get(queue) ?? 0), 0);
-  return Object.fromEntries(subscriptions.map(({ name }) => [name, depthOf(name)]));
+  const queuesOf = (subscription: Subscription): readonly string[] =>
+    priorities.map((priority) => queueOf(subscription, priority));
+  const depths = await broker.depths(subscriptions.flatMap(queuesOf));
+  const depthOf = (subscription: Subscription): number =>
+    queuesOf(subscription).reduce((sum, queue) => sum + (depths.get(queue) ?? 0), 0);
+  return Object.fromEntries(subscriptions.map((each) => [each.name, depthOf(each)]));
 }
 
 async function statusOf(

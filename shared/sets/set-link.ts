@@ -155,6 +155,13 @@ export interface SetStatus {
   readonly metrics: readonly Sample[];
 }
 
+/** Why and when a SET stopped a subscription by itself. */
+export interface Stop {
+  readonly reason: string;
+  /** RFC 3339. */
+  readonly at: string;
+}
+
 /**
  * `CHECK_EXHAUSTED`: the producer was asked often enough and nobody knows; parked, and still decidable by the producer.
  */
@@ -264,6 +271,12 @@ export interface SetLink {
   /** What consumers say of deliveries they hold. @returns what came of each, in order */
   answer(answers: readonly DeliveryAnswer[]): Promise<readonly AnswerEffect[]>;
   status(): Promise<SetStatus>;
+  /** Subscriptions this SET has stopped by itself, by name. */
+  stopped(): Promise<{ readonly set: string; readonly stops: Readonly<Record<string, Stop>> }>;
+  /** Lets a subscription go on that this SET had stopped. */
+  enable(subscription: string): Promise<void>;
+  /** Reads the catalog now and acts on it, as it does by itself a few seconds later. Returns its version. */
+  follow(): Promise<number>;
   /** `SCHEDULED → CANCELLED`; undefined when the owner has no such message here. */
   cancel(request: ChangeRequest): Promise<Change | undefined>;
   /** Another time for a scheduled message; undefined when the owner has no such message here. */
@@ -290,6 +303,9 @@ export const setLinkCalls = [
   'changeSchedule',
   'answer',
   'status',
+  'stopped',
+  'enable',
+  'follow',
   'cancel',
   'move',
   'scheduled',

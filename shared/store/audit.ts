@@ -16,14 +16,7 @@ import type { AuditFindings, AuditOptions } from './store.ts';
 
 export async function auditMessages(sql: Sql, options: AuditOptions): Promise<AuditFindings> {
   const { set, topics, listeners, afterMs, limit } = options;
-  const asked = listeners.map(({ subscription, topic, pattern, sinceMs, pace, order }) => ({
-    subscription,
-    topic,
-    pattern,
-    since: sinceMs / 1000,
-    is_behind: pace === 'behind',
-    keeps_order: order === 'kept',
-  }));
+  const asked = listeners.map(listenerRow);
   const [, rows = []] = await answerOf(
     sql.transaction([
       sql`INSERT INTO audit_mark (set_id, stored_at) VALUES (${set}, '-infinity') ON CONFLICT (set_id) DO NOTHING`,
@@ -116,5 +109,23 @@ export async function auditMessages(sql: Sql, options: AuditOptions): Promise<Au
     replanned: Number(row['replanned']),
     resent: Number(row['resent']),
     isThereMore: row['more'] === true,
+  };
+}
+
+function listenerRow({
+  subscription,
+  topic,
+  pattern,
+  sinceMs,
+  pace,
+  order,
+}: AuditOptions['listeners'][number]) {
+  return {
+    subscription,
+    topic,
+    pattern,
+    since: sinceMs / 1000,
+    is_behind: pace === 'behind',
+    keeps_order: order === 'kept',
   };
 }

@@ -9,6 +9,7 @@ import type { Clock } from '../clock.ts';
 import { asProblem, Problem } from '../problem.ts';
 import type { Sealer } from '../sealed.ts';
 import type { SetHealth } from '../sets/set.ts';
+import type { Stop } from '../sets/set-link.ts';
 import { answerOf, type Sql } from './database.ts';
 import { text } from './rows.ts';
 
@@ -105,7 +106,6 @@ export interface CatalogSourceParts {
 }
 
 export interface RenewableCatalog extends CatalogSource {
-  /** Reads it now. @throws Problem when no database answers: the last one stays */
   renew(): Promise<Catalog>;
 }
 
@@ -195,12 +195,21 @@ export async function writeHealth(sql: Sql, reports: readonly HealthReport[]): P
 }
 
 /** Subscriptions this SET has stopped by itself, with the reason. */
-export async function readDisabled(sql: Sql): Promise<ReadonlySet<string>> {
-  const rows = await answerOf(sql`SELECT subscription FROM disabled_subscription LIMIT 10000`);
-  return new Set(rows.map((row) => text(row['subscription'])));
+export async function readDisabled(sql: Sql): Promise<ReadonlyMap<string, Stop>> {
+  const rows = await answerOf(sql`SELECT subscription, reason, at FROM disabled_subscription LIMIT 10000`);
+  return new Map(
+    rows.map((row) => [
+      text(row['subscription']),
+      { reason: text(row['reason']), at: new Date(row['at'] as string).toISOString() },
+    ]),
+  );
 }
 
 export async function disableSubscription(sql: Sql, subscription: string, reason: string): Promise<void> {
   await answerOf(sql`
     INSERT INTO disabled_subscription (subscription, reason) VALUES (${subscription}, ${reason}) ON CONFLICT DO NOTHING`);
+}
+
+export async function enableSubscription(sql: Sql, subscription: string): Promise<void> {
+  await answerOf(sql`DELETE FROM disabled_subscription WHERE subscription = ${subscription}`);
 }

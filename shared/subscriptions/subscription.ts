@@ -40,6 +40,8 @@ export interface Subscription extends DeliveryPolicy {
   readonly endpoint?: Endpoint | undefined;
   /** Binding keys against the tag; `*` one word, `#` zero or more words; ignored by fanout topics. */
   readonly bindings: readonly string[];
+  /** Messages each of its queues holds, per SET and priority; a full one refuses more. Without it, as many as come. */
+  readonly maxLength?: number | undefined;
   /** A condition on headers and body (shared/subscriptions/content-filter.ts); without it, every message. */
   readonly filter?: string | undefined;
   readonly format: DeliveryFormat;
@@ -54,6 +56,8 @@ export interface Subscription extends DeliveryPolicy {
   /** Items of a sequence: one call after the other (the default), or all in one call. */
   readonly ordered?: 'one-by-one' | 'together' | undefined;
   readonly status: 'active' | 'paused' | 'disabled';
+  /** Why it is paused, in the words of whoever did it. */
+  readonly statusReason?: string | undefined;
 }
 
 /** A subscription whose messages are pushed to a webhook. */

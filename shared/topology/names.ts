@@ -15,6 +15,17 @@ export function exchangeOf(topic: string, priority: Priority = 'normal'): string
   return `setway.${infix[priority]}topic.${topic}`;
 }
 
-export function queueOf(subscription: string, priority: Priority = 'normal'): string {
-  return `setway.${infix[priority]}sub.${subscription}`;
+/** What a queue's name follows from. */
+export interface QueueShape {
+  readonly name: string;
+  readonly maxLength?: number | undefined;
+}
+
+/**
+ * RabbitMQ never changes the arguments of a queue, so one with other arguments has another name; `~` is in no
+ * subscription's name.
+ * @example queueOf({ name: 'mail', maxLength: 1000 }) // setway.sub.mail~max-1000
+ */
+export function queueOf({ name, maxLength }: QueueShape, priority: Priority = 'normal'): string {
+  return `setway.${infix[priority]}sub.${name}${maxLength === undefined ? '' : `~max-${maxLength}`}`;
 }

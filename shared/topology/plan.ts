@@ -1,6 +1,13 @@
 /** The desired shape of one SET's RabbitMQ, as data. Pure: provisioning compares and applies it elsewhere. */
 import type { Subscription, Topic, TopicType } from '../subscriptions/subscription.ts';
-import { deadLetterExchange, deadLetterQueue, exchangeOf, priorities, queueOf } from './names.ts';
+import {
+  deadLetterExchange,
+  deadLetterQueue,
+  exchangeOf,
+  priorities,
+  queueOf,
+  type Priority,
+} from './names.ts';
 
 export interface ExchangePlan {
   readonly name: string;
@@ -10,6 +17,9 @@ export interface ExchangePlan {
 export interface QueuePlan {
   readonly name: string;
   readonly arguments: Readonly<Record<string, string | number>>;
+  /** Whose it is; absent for the dead-letter queue. */
+  readonly subscription?: string;
+  readonly priority?: Priority;
 }
 
 export interface BindingPlan {
@@ -39,6 +49,11 @@ const subscriptionQueue = {
   'x-dead-letter-exchange': deadLetterExchange,
 } as const;
 
+/** Full, it refuses what is published, so that nothing is lost unseen: the message stays READY and is sent again. */
+function argumentsOf({ maxLength }: Subscription): QueuePlan['arguments'] {
+  return maxLength === undefined ? subscriptionQueue : { ...subscriptionQueue, 'x-max-length': maxLength };
+}
+
 export function planTopology(topics: readonly Topic[], subscriptions: readonly Subscription[]): Topology {
   const bound = subscriptions.filter((subscription) =>
     topics.some((topic) => topic.name === subscription.topic),
@@ -52,21 +67,65 @@ export function planTopology(topics: readonly Topic[], subscriptions: readonly S
     ],
     queues: [
       { name: deadLetterQueue, arguments: quorum },
-      ...bound.flatMap(({ name }) =>
-        priorities.map((priority) => ({ name: queueOf(name, priority), arguments: subscriptionQueue })),
+      ...bound.flatMap((subscription) =>
+        priorities.map((priority) => ({
+          name: queueOf(subscription, priority),
+          arguments: argumentsOf(subscription),
+          subscription: subscription.name,
+          priority,
+        })),
       ),
     ],
     bindings: [
       { exchange: deadLetterExchange, queue: deadLetterQueue, bindingKey: '' },
-      ...bound.flatMap(({ bindings, name, topic }) =>
+      ...bound.flatMap((subscription) =>
         priorities.flatMap((priority) =>
-          bindings.map((bindingKey) => ({
-            exchange: exchangeOf(topic, priority),
-            queue: queueOf(name, priority),
+          subscription.bindings.map((bindingKey) => ({
+            exchange: exchangeOf(subscription.topic, priority),
+            queue: queueOf(subscription, priority),
             bindingKey,
           })),
         ),
       ),
     ],
   };
+}
+
+/** Something that was declared, and by which version of the catalog first. */
+export type Declared =
+  | { readonly kind: 'exchange'; readonly name: string; readonly version: number; readonly type: string }
+  | {
+      readonly kind: 'queue';
+      readonly name: string;
+      readonly version: number;
+      readonly subscription: string | null;
+      readonly priority: Priority | null;
+    }
+  | {
+      readonly kind: 'binding';
+      readonly name: string;
+      readonly version: number;
+      readonly exchange: string;
+      readonly queue: string;
+      readonly bindingKey: string;
+    };
+
+/** A topology as entries of the register. */
+export function declaredBy(topology: Topology, version: number): readonly Declared[] {
+  return [
+    ...topology.exchanges.map(({ name, type }) => ({ kind: 'exchange', name, version, type }) as const),
+    ...topology.queues.map(
+      ({ name, subscription = null, priority = null }) =>
+        ({ kind: 'queue', name, version, subscription, priority }) as const,
+    ),
+    ...topology.bindings.map(
+      (binding) =>
+        ({
+          ...binding,
+          kind: 'binding',
+          name: JSON.stringify([binding.exchange, binding.queue, binding.bindingKey]),
+          version,
+        }) as const,
+    ),
+  ];
 }

@@ -215,8 +215,11 @@ function claimsOf(store: Store) {
 const register: Register = {
   beat: async () => undefined,
   leave: async () => undefined,
-  disabled: async () => new Set(),
+  disabled: async () => new Map(),
   disable: async () => undefined,
+  enable: async () => undefined,
+  note: async (declared) => declared,
+  forget: async () => undefined,
 };
 
 function catalogOf(secret: string): Catalog {

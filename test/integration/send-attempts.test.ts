@@ -75,7 +75,7 @@ function authorized() {
 async function setPolicy(definition: object): Promise<void> {
   const { origin, username, password } = new URL(stack.managementUrl);
   const body = JSON.stringify({
-    pattern: `^${queueOf('').replaceAll('.', String.raw`\.`)}`,
+    pattern: `^${queueOf({ name: '' }).replaceAll('.', String.raw`\.`)}`,
     definition,
     'apply-to': 'queues',
   });
