@@ -34,6 +34,7 @@ import {
 import { createCatalogWriter } from '../shared/store/catalog-edits.ts';
 import { forgetDeclared, noteDeclared } from '../shared/store/declared.ts';
 import { openDatabase, type Sql } from '../shared/store/database.ts';
+import { reportAnswers } from '../shared/store/failing.ts';
 import { readJobRuns, writeJobRun } from '../shared/store/job-runs.ts';
 import { openStore } from '../shared/store/postgres-store.ts';
 import { createTelemetry, type Telemetry } from '../shared/telemetry.ts';
@@ -201,7 +202,7 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
     set,
     host,
     stores: databaseUrls.map((url) => openStore(databaseAt(url))),
-    register: registerOf(databaseAt(databaseUrls[0] ?? ''), set, host),
+    register: registerOf({ ...world, telemetry }, databaseAt(databaseUrls[0] ?? ''), { set, host }),
     broker: connectBroker({
       onEvent: (event) => {
         // One line per message would be a flood: these are counted.
@@ -233,12 +234,22 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
 const slotWaitMs = 30_000;
 
 /** The register of a SET is kept in its first database. */
-function registerOf(sql: Sql, set: string, host: string): Register {
+function registerOf(
+  { log, settings, telemetry }: World,
+  sql: Sql,
+  { set, host }: { readonly set: string; readonly host: string },
+): Register {
+  const expiryMs = settings.SETWAY_HEARTBEAT_EXPIRY_SECONDS;
   return {
-    beat: (broker) => beat(sql, { set, host, broker }),
+    beat: (broker) => beat(sql, { set, host, broker, expiryMs }),
     leave: () => leave(sql, { set, host }),
     disabled: () => readDisabled(sql),
-    disable: (subscription, reason) => disableSubscription(sql, subscription, reason),
+    reportAnswers: (answers) => reportAnswers(sql, answers),
+    async disable(subscription, reason) {
+      log({ set, host, disabled: subscription, reason });
+      telemetry.count('setway_disabled_total', { set, subscription });
+      await disableSubscription(sql, subscription, reason);
+    },
     enable: (subscription) => enableSubscription(sql, subscription),
     note: (declared) => noteDeclared(sql, set, declared),
     forget: (declared) => forgetDeclared(sql, set, declared),

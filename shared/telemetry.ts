@@ -53,6 +53,21 @@ const catalogue = {
     help: 'Calls that tell of gaps in sequences',
     labels: ['set', 'verdict'],
   },
+  setway_live_hosts: {
+    kind: 'gauge',
+    help: 'Live hosts of the SET as this one knows them; of several hosts the sum',
+    labels: ['set'],
+  },
+  setway_disabled_total: {
+    kind: 'counter',
+    help: 'Subscriptions that a SET has disabled',
+    labels: ['set', 'subscription'],
+  },
+  setway_breaker_state: {
+    kind: 'gauge',
+    help: 'Breaker of a webhook: 0 closed, 0.5 probing, 1 open; of several hosts the sum',
+    labels: ['set', 'subscription'],
+  },
   setway_checks_total: {
     kind: 'counter',
     help: 'Checks of undecided transactions',

@@ -42,18 +42,27 @@ export interface DueEntry extends Lease {
   readonly lateMs: number;
 }
 
+/** How many entries of each subscription a claim may take. */
+export interface Rooms {
+  readonly each: number;
+  /** By name, where it is another number; 0: none. */
+  readonly except: Readonly<Record<string, number>>;
+}
+
 export interface ClaimOptions {
   readonly set: string;
   readonly kind: AgendaKind;
   readonly limit: number;
   /** Longer than the handling can take. */
   readonly leaseMs: number;
+  /** Present: fair among subscriptions, for kinds whose entries have one. */
+  readonly rooms?: Rooms | undefined;
 }
 
 export interface Agenda {
   claim(options: ClaimOptions): Promise<readonly DueEntry[]>;
-  /** Milliseconds until the next entry of these kinds falls due: 0 or less when one is due; undefined when there is none. */
-  nextDueInMs(set: string, kinds: readonly AgendaKind[]): Promise<number | undefined>;
+  /** Milliseconds until the next entry of these kinds falls due: 0 or less when one is due; undefined when there is none. With rooms: of one kind, and of the subscriptions that have room. */
+  nextDueInMs(set: string, kinds: readonly AgendaKind[], rooms?: Rooms): Promise<number | undefined>;
   /** Removes entries whose work is done. */
   finish(leases: readonly Lease[]): Promise<void>;
   /** Gives claimed entries back, due again after `afterMs`, without counting an attempt. */

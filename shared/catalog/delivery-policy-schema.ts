@@ -36,4 +36,31 @@ export const deliveryPolicy = {
   /** Method of the call, by default POST. */
   method: z.enum(['POST', 'PUT', 'PATCH']).default('POST'),
   headers,
+  /** Most calls of one SET in any second, minute or hour. Default: no limit. */
+  rate: z
+    .strictObject({ limit: z.int().min(1).max(10_000), per: z.enum(['second', 'minute', 'hour']) })
+    .optional(),
+  /** `one-at-a-time`: deliveries of one key never overlap, in whatever order they come. Default: they may. */
+  perKey: z.enum(['one-at-a-time']).optional(),
+  /**
+   * A host leaves a webhook alone after so many failures in a row (no answer, 5xx), by default 10, 0 for never; it
+   * probes after a wait that doubles from 1 s to `maxWaitMs`, by default a minute.
+   */
+  breaker: z
+    .strictObject({
+      failures: z.int().min(0).max(1_000).default(10),
+      maxWaitMs: z.int().min(1_000).max(3_600_000).default(60_000),
+    })
+    .default({ failures: 10, maxWaitMs: 60_000 }),
+  /** A SET disables it after so long with nothing but failures of any kind, and at least so many: 5 days and 50 by default. */
+  disableAfter: z
+    .strictObject({
+      afterMs: z
+        .int()
+        .min(1_000)
+        .max(365 * dayMs)
+        .default(5 * dayMs),
+      failures: z.int().min(1).max(1_000_000).default(50),
+    })
+    .default({ afterMs: 5 * dayMs, failures: 50 }),
 } as const;

@@ -9,7 +9,10 @@
  * its consumer will answer later is recorded as LEASED, with an entry due when the lease ends (answer.ts). What if
  * the process dies: before the record, the broker hands the message out again (or the claim falls due again) and the
  * webhook's guard recognises the copy; between record and ack, the redelivered copy is recognised by its recorded
- * state and acked without a call. `fast` messages are acked first: at most once.
+ * state and acked without a call. `fast` messages are acked as their call begins: at most once.
+ *
+ * While a subscription's gate is shut (gate.ts) its messages wait here, unacked, so that the broker hands out no more than
+ * its prefetch; what would wait too long goes into the agenda, untried, since a broker takes back what stays unacked.
  */
 import type { DueEntry } from '../agenda/agenda.ts';
 import type { InboundDelivery } from '../broker/broker.ts';
@@ -18,30 +21,16 @@ import { fromInbound } from '../message/envelope.ts';
 import { deliveryTransitions } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
-import type { DeliveryKey, DeliveryStatus, Store } from '../store/store.ts';
-import { timeoutOf } from '../subscriptions/delivery-policy.ts';
-import { isPushed, type PushedSubscription, type Subscription } from '../subscriptions/subscription.ts';
-import type { Telemetry } from '../telemetry.ts';
-import { defaultLeaseMs } from '../webhook/lease.ts';
-import type { Answer, Courier, Dispatch } from './courier.ts';
+import type { Store } from '../store/store.ts';
+import { isPushed, type Subscription } from '../subscriptions/subscription.ts';
+import { createCaller, leased, type Caller, type CallerParts, type Room } from './caller.ts';
 import { createHearing } from './hearing.ts';
-import { afterFailure, leaseEnded } from './lease-ended.ts';
-import { createLane, type Lane } from './lane.ts';
+import type { Deferred } from './lane.ts';
+import { leaseEnded } from './lease-ended.ts';
 import { tryAgainMs, untilItWorks } from './patience.ts';
-import { createRecord, keyText, type Patiently } from './record.ts';
+import { createRecord, type Known, type Patiently } from './record.ts';
 
-export interface DeliverParts {
-  readonly set: string;
-  readonly host: string;
-  /** One per shard, in shard order. */
-  readonly stores: readonly Store[];
-  readonly courier: Courier;
-  readonly clock: Clock;
-  readonly telemetry: Telemetry;
-  /** The subscription as the catalog has it now; undefined when it is gone. */
-  readonly subscription: (name: string) => Subscription | undefined;
-  /** A webhook said 410 Gone. */
-  readonly disable: (subscription: string, reason: string) => Promise<void>;
+export interface DeliverParts extends CallerParts {
   /** Notes an ordered message for its turn; `astray`: it has none. May be acked when this resolves. */
   readonly arrive: (message: Message, subscription: string) => Promise<'ordered' | 'astray'>;
   /** A retry was written that falls due after this long. */
@@ -59,57 +48,34 @@ export interface Deliverer {
     subscription: Subscription,
     attempt: number,
     isWanted?: () => boolean,
-  ): Promise<DeliveryOutcome | undefined>;
+  ): Promise<DeliveryOutcome | Deferred | undefined>;
+  /** How many more due deliveries make sense now. */
+  room(subscription: string): Room;
+  /** The host stops: what waits for a gate goes back. */
+  leave(): void;
   /** Deliveries waiting or under way. */
   readonly load: number;
   /** Gives up recording what the database does not take: the broker, or the agenda, hands it out again. */
   abandon(): void;
 }
 
-/** A claimed entry of a delivery that has not ended. */
-interface OpenEntry {
-  readonly entry: DueEntry;
-  /** Undefined when it is kept no longer. */
-  readonly message: Message | undefined;
-  /** Undefined before the first outcome. */
-  readonly status: DeliveryStatus | undefined;
-}
-
-/** And until when it is certainly ours. */
-interface Held extends OpenEntry {
+/** A claimed entry, what is known of it, and until when it is certainly ours. */
+interface Held extends Known {
   readonly heldUntilMs: number;
 }
 
+/** RabbitMQ takes back what stays unacked for half an hour, and counts that towards the delivery limit. */
+const unackedMs = 10 * 60_000;
 /** How long a retry waits for a subscription that is paused, disabled or unknown now. */
 const pausedRetryMs = 60_000;
 
 export function createDeliverer(parts: DeliverParts): Deliverer {
-  const lanes = new Map<string, Lane>();
+  let isLeaving = false;
   let isAbandoned = false;
   const patiently: Patiently = (work) => untilItWorks(parts.clock, () => isAbandoned, work);
+  const caller = createCaller(parts);
   const record = createRecord(parts, patiently);
   const hears = createHearing(parts);
-
-  const laneOf = (name: string): Lane => {
-    const known = lanes.get(name);
-    if (known) return known;
-    const lane = createLane(parts.courier, () => parts.subscription(name)?.concurrency ?? 1);
-    lanes.set(name, lane);
-    return lane;
-  };
-
-  const deliver: Deliverer['call'] = async (message, subscription, attempt, isWanted) => {
-    if (!isPushed(subscription)) return undefined;
-    const { name } = subscription;
-    const dispatch = { ...dispatchOf(subscription, message, attempt), set: parts.set };
-    const isFresh = (): boolean => parts.clock.nowMs() < (message.expiresAtMs ?? Infinity);
-    const answer = await laneOf(name).carry(dispatch, () => isFresh() && (isWanted?.() ?? true));
-    if (answer === 'not-begun') return isFresh() ? undefined : skipped(parts, message, name, attempt);
-    countAnswer(parts, name, answer);
-    if (answer.verdict === 'disable')
-      await parts.disable(name, answer.error ?? 'The webhook answered 410 Gone.');
-    return outcomeOf(message, subscription, attempt, answer);
-  };
 
   const takeStored = async (
     delivery: InboundDelivery,
@@ -120,8 +86,13 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     if (message.order && (await parts.arrive(message, subscription.name)) === 'ordered')
       return delivery.ack();
     const isRepeated = delivery.message.redelivered && (await record.has(message.id, subscription.name));
-    if (!isRepeated && hears(subscription, message))
-      await record.write(await patiently(() => deliver(message, subscription, 1)));
+    if (!isRepeated && hears(subscription, message)) {
+      const wish = { patienceMs: unackedMs };
+      const outcome = await patiently(() => caller.call(message, subscription, 1, wish));
+      const isDeferred = outcome !== undefined && 'deferMs' in outcome;
+      if (isDeferred && isLeaving) return delivery.requeue();
+      await record.write(isDeferred ? putOff(message, subscription, outcome) : outcome);
+    }
     delivery.ack();
   };
 
@@ -139,17 +110,25 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       return record.write({ ...leaseEnded(message, subscription, status.attempts), lease: entry });
     // A call that outlasts the lease would be made twice: by then the entry is somebody else's.
     const isWanted = (): boolean => parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
-    const outcome = await deliver(message, subscription, entry.attempts + 1, isWanted);
-    await (outcome ? record.write({ ...outcome, lease: entry }) : store.release([entry], 0));
+    const outcome = await caller.call(message, subscription, entry.attempts + 1, leased(isWanted));
+    if (!outcome) return store.release([entry], 0);
+    if ('deferMs' in outcome) return store.release([entry], outcome.deferMs);
+    await record.write({ ...outcome, lease: entry });
   };
 
   return {
     abandon() {
       isAbandoned = true;
     },
-    call: deliver,
+    call: (message, subscription, attempt, isWanted) =>
+      caller.call(message, subscription, attempt, leased(isWanted)),
     get load() {
-      return [...lanes.values()].reduce((sum, lane) => sum + lane.load, 0);
+      return caller.load;
+    },
+    room: (name) => caller.room(name),
+    leave() {
+      isLeaving = true;
+      caller.leave();
     },
     take(delivery, name) {
       const arrival = fromInbound(delivery.message);
@@ -160,9 +139,9 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       // Just removed: its consumption is about to stop, and the queue keeps what it holds.
       if (!subscription || !isPushed(subscription)) return again();
       if (message.mode === 'fast') {
-        delivery.ack();
-        // At most once: a fast message that fails is counted, not tried again.
-        if (hears(subscription, message)) void deliver(message, subscription, 1).catch(() => undefined);
+        if (hears(subscription, message))
+          void takeFast({ caller, clock: parts.clock }, delivery, message, subscription);
+        else delivery.ack();
         return;
       }
       // The host stops, or something failed that a wait does not mend: the broker hands it out again.
@@ -170,105 +149,51 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     },
     async redeliver(store, entries, leaseMs) {
       const heldUntilMs = parts.clock.nowMs() + leaseMs;
-      const held = await openOf(store, entries);
+      const known = await record.look(store, entries);
+      const over = known.filter(isOver);
+      if (over.length > 0) await store.finish(over.map(({ entry }) => entry));
+      const held = known.filter((each) => !isOver(each));
       // One that fails stays claimed and falls due again when its lease ends.
       await Promise.allSettled(held.map((each) => redeliverOne(store, { ...each, heldUntilMs })));
     },
   };
 }
 
-function countAnswer({ set, telemetry }: DeliverParts, subscription: string, answer: Answer): void {
-  const labels = { set, subscription };
-  telemetry.count('setway_deliveries_total', { ...labels, verdict: answer.verdict });
-  telemetry.observe('setway_delivery_seconds', labels, answer.durationMs / 1000);
-}
-
-/** Loads what entries are about, and finishes those whose delivery has ended. */
-async function openOf(store: Store, entries: readonly DueEntry[]): Promise<readonly OpenEntry[]> {
-  const [loaded, states] = await Promise.all([
-    store.load(entries.flatMap((entry) => entry.refs)),
-    store.deliveries(entries.flatMap(keyOf)),
-  ]);
-  const messages = new Map(loaded.map(({ message }) => [message.id, message]));
-  const known = new Map(states.map((status) => [keyText(status), status]));
-  const all = entries.map((entry) => {
-    const [key] = keyOf(entry);
-    return {
-      entry,
-      message: key && messages.get(key.messageId),
-      status: key && known.get(keyText(key)),
-    };
-  });
-  const isOver = ({ status }: OpenEntry): boolean =>
-    status !== undefined && deliveryTransitions[status.state].length === 0;
-  const over = all.filter(isOver);
-  if (over.length > 0) await store.finish(over.map(({ entry }) => entry));
-  return all.filter((each) => !isOver(each));
-}
-
-function keyOf({ refs, subscription }: DueEntry): readonly DeliveryKey[] {
-  return refs.map((messageId) => ({ messageId, subscription: subscription ?? '' }));
-}
-
-/** Expired before its turn came: no call is made any more. */
-function skipped(
-  { set, telemetry }: DeliverParts,
-  message: Message,
-  subscription: string,
-  attempt: number,
-): DeliveryOutcome {
-  telemetry.count('setway_deliveries_total', { set, subscription, verdict: 'expired' });
-  const error = `It expired at ${new Date(message.expiresAtMs ?? 0).toISOString()}.`;
-  const nothing = { status: null, durationMs: 0, retryAfterMs: 0 } as const;
-  return { messageId: message.id, subscription, attempt, state: 'SKIPPED', error, ...nothing };
-}
-
-function dispatchOf(
-  subscription: PushedSubscription,
-  message: Message,
-  attempt: number,
-): Omit<Dispatch, 'set'> {
-  const { name, endpoint, format, secrets, headers, maxRetryAfterMs, method, nonRetryable } = subscription;
-  return {
-    message,
-    subscription: name,
-    attempt,
-    endpoint,
-    format,
-    secrets,
-    timeoutMs: timeoutOf(subscription, message),
-    method,
-    headers,
-    maxRetryAfterMs,
-    nonRetryable,
-  };
-}
-
-/** What an answer means for the delivery: done, another try when the schedule says so, or the end. */
-function outcomeOf(
+/** At most once: one that fails is counted, not tried again. One whose call has not begun goes back. */
+async function takeFast(
+  { caller, clock }: { readonly caller: Caller; readonly clock: Clock },
+  delivery: InboundDelivery,
   message: Message,
   subscription: Subscription,
-  attempt: number,
-  answer: Answer,
-): DeliveryOutcome {
-  const { status, error, durationMs } = answer;
-  const shared = {
-    messageId: message.id,
-    subscription: subscription.name,
-    attempt,
-    status,
-    error,
-    durationMs,
+): Promise<void> {
+  let isAcked = false;
+  const onBegin = (): void => {
+    isAcked = true;
+    delivery.ack();
   };
-  if (answer.verdict === 'done') return { ...shared, state: 'DONE', retryAfterMs: 0 };
-  if (answer.verdict === 'leased')
-    return { ...shared, state: 'LEASED', retryAfterMs: answer.leaseMs ?? defaultLeaseMs };
-  if (answer.verdict === 'retry') {
-    const next = afterFailure(message, subscription, attempt);
-    return next.state === 'RETRY'
-      ? { ...shared, state: 'RETRY', retryAfterMs: answer.retryAfterMs ?? next.retryAfterMs }
-      : { ...shared, ...next };
+  for (;;) {
+    const wish = { patienceMs: unackedMs, onBegin };
+    const outcome = await caller.call(message, subscription, 1, wish).catch(() => undefined);
+    if (!outcome || !('deferMs' in outcome)) return isAcked ? undefined : delivery.ack();
+    if (!isAcked) return delivery.requeue();
+    // Its slot was free, but another host has its key at work: it is in no queue any more.
+    await new Promise<void>((resolve) => clock.after(outcome.deferMs, resolve));
   }
-  const isDropped = subscription.atEnd === 'drop' && answer.verdict !== 'disable';
-  return { ...shared, state: isDropped ? 'SKIPPED' : 'DEAD', retryAfterMs: 0 };
+}
+
+function isOver({ status }: Known): boolean {
+  return status !== undefined && deliveryTransitions[status.state].length === 0;
+}
+
+/** Not tried at all: the agenda tries it when the gate may be open again. */
+function putOff(message: Message, { name }: Subscription, { deferMs }: Deferred): DeliveryOutcome {
+  const nothing = { status: null, error: null, durationMs: null } as const;
+  return {
+    messageId: message.id,
+    subscription: name,
+    attempt: 0,
+    state: 'RETRY',
+    retryAfterMs: deferMs,
+    ...nothing,
+  };
 }

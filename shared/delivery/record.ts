@@ -2,9 +2,11 @@
  * What deliveries write down, and what was written of them before: many at a time, and again and again while a database
  * is away.
  */
+import type { DueEntry } from '../agenda/agenda.ts';
 import { createBatcher } from '../batcher.ts';
 import type { Clock } from '../clock.ts';
 import type { MessageId } from '../identifier.ts';
+import type { Message } from '../message/message.ts';
 import { shardOf } from '../message/shard.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import type { DeliveryKey, DeliveryStatus, Store } from '../store/store.ts';
@@ -25,10 +27,23 @@ export type Patiently = <T>(work: () => Promise<T>) => Promise<T>;
 export interface DeliveryLog {
   /** Resolves when it is committed; nothing is written for a call that was not made. */
   write(outcome: DeliveryOutcome | undefined): Promise<void>;
+  /** What entries are about, in their order. */
+  look(store: Store, entries: readonly DueEntry[]): Promise<readonly Known[]>;
   /** Whether anything is known of this delivery. */
   has(messageId: MessageId, subscription: string): Promise<boolean>;
 }
 
+/** A claimed entry, and what is known of its delivery. */
+export interface Known {
+  readonly entry: DueEntry;
+  /** Undefined when it is kept no longer. */
+  readonly message: Message | undefined;
+  /** Undefined before the first outcome. */
+  readonly status: DeliveryStatus | undefined;
+}
+
+/** Messages of one statement: each may be large. */
+const maxLoads = 200;
 /** Of one statement. */
 const maxItems = 500;
 const batching = { maxItems, lingerMs: 2, maxUnderWay: 2 } as const;
@@ -57,7 +72,28 @@ export function createRecord(parts: RecordParts, patiently: Patiently): Delivery
       },
     }),
   );
+  const loaders = stores.map((store) =>
+    createBatcher<MessageId, Message | undefined>({
+      ...batching,
+      maxItems: maxLoads,
+      clock,
+      async run(ids) {
+        const loaded = await patiently(() => store.load([...new Set(ids)]));
+        const found = new Map(loaded.map(({ message }) => [message.id, message]));
+        return ids.map((id) => found.get(id));
+      },
+    }),
+  );
   return {
+    async look(store, entries) {
+      const shard = stores.indexOf(store);
+      const keys = entries.flatMap(keyOf);
+      const [messages = [], statuses = []] = await Promise.all([
+        loaders[shard]?.add(keys.map(({ messageId }) => messageId)),
+        readers[shard]?.add(keys),
+      ]);
+      return entries.map((entry, n) => ({ entry, message: messages[n], status: statuses[n] }));
+    },
     async write(outcome) {
       if (!outcome) return;
       await writers[shardOf(outcome.messageId, stores.length)]?.add([outcome]);
@@ -70,6 +106,11 @@ export function createRecord(parts: RecordParts, patiently: Patiently): Delivery
   };
 }
 
-export function keyText({ messageId, subscription }: DeliveryKey): string {
+/** An entry of kind `redeliver` is about one delivery. */
+function keyOf({ refs, subscription }: DueEntry): readonly DeliveryKey[] {
+  return refs.slice(0, 1).map((messageId) => ({ messageId, subscription: subscription ?? '' }));
+}
+
+function keyText({ messageId, subscription }: DeliveryKey): string {
   return `${messageId}/${subscription}`;
 }

@@ -28,15 +28,23 @@ interface Wanted {
   readonly prefetch: number;
 }
 
-/** Twice what runs: the next messages are here before a slot is free, and another host still finds work. */
+/**
+ * Twice what runs: the next messages are here before a slot is free, and another host still finds work. Of a limited
+ * subscription, what it may call in ten seconds: what waits longer is better off in the queue.
+ */
 function queuesOf(subscription: Subscription): readonly Wanted[] {
-  const prefetch = Math.min(subscription.concurrency * 2, 2000);
+  const { concurrency, rate } = subscription;
+  const most = rate ? Math.max(1, Math.ceil(rate.limit * tenSecondsOf[rate.per])) : Infinity;
+  const prefetch = Math.min(concurrency * 2, 2000, most);
   return priorities.map((priority) => ({
     queue: queueOf(subscription, priority),
     subscription: subscription.name,
     prefetch,
   }));
 }
+
+/** Ten seconds as a share of a rate's span. */
+const tenSecondsOf = { second: 10, minute: 10 / 60, hour: 10 / 3600 } as const;
 
 interface Running {
   readonly consumption: Consumption;

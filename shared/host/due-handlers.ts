@@ -1,5 +1,5 @@
 /** Which story handles which kind of due work, how much of it at once, and under how long a lease. */
-import type { AgendaKind } from '../agenda/agenda.ts';
+import type { AgendaKind, Rooms } from '../agenda/agenda.ts';
 import type { Deliverer } from '../delivery/deliver.ts';
 import { stepRedrives, type RedriveParts } from '../delivery/redrive.ts';
 import type { Orderer } from '../ordering/ordering.ts';
@@ -9,6 +9,7 @@ import { runSchedules, type RunScheduleParts } from '../publish/run-schedule.ts'
 import { resend } from '../publish/resend.ts';
 import type { Courier } from '../delivery/courier.ts';
 import { checkDue, checkTimeoutMs, type CheckParts } from '../transaction/check.ts';
+import type { Held } from './due-loop.ts';
 import type { DueHandler } from './due-work.ts';
 
 export interface DueHandlerParts
@@ -18,6 +19,8 @@ export interface DueHandlerParts
   readonly orderer: Pick<Orderer, 'work'>;
   /** The subscriptions are known: what is tried again now has somewhere to go. */
   readonly isLoaded: () => boolean;
+  /** What each subscription may still take of a kind, given what it has under way. */
+  readonly rooms: (kind: 'redeliver' | 'order') => (held: Held) => Rooms;
   /** How long the webhook call of a retry may take, with what it waits before. */
   readonly longestCallMs: () => number;
 }
@@ -52,7 +55,10 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
       handle: (store, entries) => stepRedrives(parts, store, entries),
     },
     redeliver: {
-      capacity: 200,
+      capacity: 400,
+      // One that is slow keeps its room: others take the rooms that get free beside it.
+      grouping: 'one by one',
+      rooms: parts.rooms('redeliver'),
       leaseMs: parts.longestCallMs,
       isReady: parts.isLoaded,
       handle: (store, entries, leaseMs) => parts.deliverer.redeliver(store, entries, leaseMs),
@@ -61,6 +67,7 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
       capacity: 1_000,
       // A long stream keeps its slot: others take the slots that get free beside it.
       grouping: 'one by one',
+      rooms: parts.rooms('order'),
       leaseMs: parts.longestCallMs,
       isReady: parts.isLoaded,
       handle: (store, entries, leaseMs) => parts.orderer.work(store, entries, leaseMs),

@@ -2,7 +2,7 @@
  * A live host's clock for due work of one kind in one database: claim what is due, hand it on, sleep until the next
  * entry falls due. It sleeps no longer than `idleMs`, because others write entries too.
  */
-import type { AgendaKind, DueEntry } from '../agenda/agenda.ts';
+import type { AgendaKind, DueEntry, Rooms } from '../agenda/agenda.ts';
 import type { Clock } from '../clock.ts';
 import type { Store } from '../store/store.ts';
 import type { Telemetry } from '../telemetry.ts';
@@ -17,12 +17,17 @@ export interface DueLoopParts {
   readonly capacity: number;
   /** `one by one`: each entry of a claim gives its place free when it has ended. */
   readonly grouping?: 'together' | 'one by one';
+  /** Present: what each subscription may still take, given what it has under way here. */
+  readonly rooms?: ((held: Held) => Rooms) | undefined;
   readonly leaseMs: () => number;
   readonly idleMs: number;
   /** False while there is no use in claiming: the broker is away, say. */
   readonly isReady: () => boolean;
   readonly handle: (entries: readonly DueEntry[], leaseMs: number) => Promise<void>;
 }
+
+/** Entries under way by subscription. */
+export type Held = ReadonlyMap<string, number>;
 
 export interface DueLoop {
   /** Something falls due after `afterMs`: wake by then. */
@@ -31,6 +36,8 @@ export interface DueLoop {
   stop(): Promise<void>;
 }
 
+/** Entries that end at about the same time make room for one claim. */
+const togetherMs = 5;
 /** A database that failed may be back soon, and then much is due. */
 const failedMs = 1_000;
 
@@ -43,6 +50,17 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
   let wakeAtMs = Number.POSITIVE_INFINITY;
   let cancelWake = (): void => undefined;
   let whenIdle: (() => void) | undefined;
+  const held = new Map<string, number>();
+
+  const hold = (entries: readonly DueEntry[], change: 1 | -1): void => {
+    underWay += change * entries.length;
+    for (const { subscription } of entries) {
+      if (subscription === null) continue;
+      const left = (held.get(subscription) ?? 0) + change;
+      if (left > 0) held.set(subscription, left);
+      else held.delete(subscription);
+    }
+  };
 
   const wake = (exactMs: number): void => {
     // Timers drop fractions: a claim before its time would find nothing.
@@ -55,12 +73,12 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
   };
 
   const handle = async (entries: readonly DueEntry[], leaseMs: number): Promise<void> => {
-    underWay += entries.length;
+    hold(entries, 1);
     // What fails stays claimed and falls due again when its lease ends.
     await parts.handle(entries, leaseMs).catch(() => undefined);
-    underWay -= entries.length;
+    hold(entries, -1);
     if (underWay === 0) whenIdle?.();
-    wake(0);
+    wake(parts.rooms ? togetherMs : 0);
   };
 
   const turn = async (): Promise<void> => {
@@ -80,13 +98,14 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
     if (limit <= 0 || !parts.isReady()) return parts.idleMs;
     const { set, store, kind } = parts;
     const leaseMs = parts.leaseMs();
-    const entries = await store.claim({ set, kind, limit, leaseMs });
+    const entries = await store.claim({ set, kind, limit, leaseMs, rooms: parts.rooms?.(held) });
     for (const { lateMs } of entries)
       parts.telemetry.observe('setway_due_lateness_seconds', { set, kind }, lateMs / 1000);
     if (parts.grouping === 'one by one') for (const entry of entries) void handle([entry], leaseMs);
     else if (entries.length > 0) void handle(entries, leaseMs);
     if (entries.length === limit) return 0;
-    return Math.min((await store.nextDueInMs(set, [kind])) ?? parts.idleMs, parts.idleMs);
+    const nextMs = await store.nextDueInMs(set, [kind], parts.rooms?.(held));
+    return Math.min(nextMs ?? parts.idleMs, parts.idleMs);
   };
 
   wake(0);

@@ -2,12 +2,12 @@
  * The due work of a SET: every kind of agenda entry with its way of handling, by loops while a host lives, or in one go
  * within a budget when a cron function comes by.
  */
-import type { AgendaKind, DueEntry } from '../agenda/agenda.ts';
+import type { AgendaKind, DueEntry, Rooms } from '../agenda/agenda.ts';
 import type { Clock } from '../clock.ts';
 import { atMost } from '../deadline.ts';
 import type { Store } from '../store/store.ts';
 import type { Telemetry } from '../telemetry.ts';
-import { startDueLoop, type DueLoop } from './due-loop.ts';
+import { startDueLoop, type DueLoop, type Held } from './due-loop.ts';
 
 /** How entries of one kind are handled. */
 export interface DueHandler {
@@ -15,6 +15,8 @@ export interface DueHandler {
   readonly capacity: number;
   /** Whether a live host waits for all entries of a claim before it counts any of them as ended. */
   readonly grouping?: 'together' | 'one by one';
+  /** Present: what each subscription may still take, given what it has under way here. */
+  readonly rooms?: (held: Held) => Rooms;
   /** Longer than the handling can take. */
   readonly leaseMs: () => number;
   /** False while there is no use in claiming: the broker is away, say. */
@@ -49,6 +51,8 @@ export interface DueWork {
   stop(): Promise<void>;
 }
 
+/** A visit has handled all it claimed before it claims again. */
+const nothingHeld: Held = new Map();
 /** Others write due work too (crons, other hosts): look at least this often. */
 const idleMs = 15_000;
 /** A host that stays looks this often for entries that others wrote. */
@@ -75,12 +79,13 @@ export function createDueWork(parts: DueWorkParts): DueWork {
 
   /** What is due now in one database. Returns how many entries. */
   const drain = async (store: Store, kind: AgendaKind, left: () => number): Promise<number> => {
-    const { capacity, handle, isReady, leaseMs } = parts.handlers[kind];
+    const { capacity, handle, isReady, leaseMs, rooms } = parts.handlers[kind];
     let handled = 0;
     while (!isStopped && isReady() && left() - handled > 0) {
       const claimMs = leaseMs();
       const limit = Math.min(capacity, left() - handled);
-      const entries = await store.claim({ set: parts.set, kind, limit, leaseMs: claimMs });
+      const claim = { set: parts.set, kind, limit, leaseMs: claimMs, rooms: rooms?.(nothingHeld) };
+      const entries = await store.claim(claim);
       if (entries.length === 0) break;
       await handle(store, entries, claimMs);
       handled += entries.length;
@@ -90,7 +95,8 @@ export function createDueWork(parts: DueWorkParts): DueWork {
 
   /** How long until the next entry falls due in any database. */
   const nextMs = async (kind: AgendaKind): Promise<number> => {
-    const nexts = await Promise.all(parts.stores.map((store) => store.nextDueInMs(parts.set, [kind])));
+    const rooms = parts.handlers[kind].rooms?.(nothingHeld);
+    const nexts = await Promise.all(parts.stores.map((store) => store.nextDueInMs(parts.set, [kind], rooms)));
     return Math.max(0, Math.min(stayMs, ...nexts.map((next) => next ?? stayMs)));
   };
 

@@ -5,11 +5,33 @@
 import type { Stop } from '../sets/set-link.ts';
 import type { Declared } from '../topology/plan.ts';
 
+/** What a webhook answered to one host since its last report. */
+export interface AnswerCount {
+  readonly subscription: string;
+  readonly successes: number;
+  readonly failures: number;
+  /** The last one. */
+  readonly error: string | null;
+}
+
+/** A webhook from which nothing but failures have come. */
+export interface Failing {
+  readonly subscription: string;
+  readonly forMs: number;
+  readonly failures: number;
+  readonly error: string | null;
+}
+
 export interface Register {
-  /** Says that this host lives, and how its broker is. */
-  beat(broker: string): Promise<void>;
+  /** Says that this host lives, and how its broker is. @returns how many hosts of this SET live, this one included */
+  beat(broker: string): Promise<number>;
   /** This host stops. */
   leave(): Promise<void>;
+  /**
+   * Says what webhooks answered since the last report. A success of any host ends a failure.
+   * @returns those that go on failing
+   */
+  reportAnswers(answers: readonly AnswerCount[]): Promise<readonly Failing[]>;
   disabled(): Promise<ReadonlyMap<string, Stop>>;
   disable(subscription: string, reason: string): Promise<void>;
   /** Lets a subscription go on that this SET had stopped. */

@@ -7,33 +7,35 @@
  * channels closed, then connections.
  */
 import type { AgendaKind } from '../agenda/agenda.ts';
-import type { Broker, BrokerState } from '../broker/broker.ts';
+import type { Broker } from '../broker/broker.ts';
 import type { CatalogSource } from '../catalog/catalog.ts';
 import type { Clock } from '../clock.ts';
 import { atMost } from '../deadline.ts';
 import { createAnswering } from '../delivery/answer.ts';
 import type { Courier } from '../delivery/courier.ts';
-import { createDeliverer } from '../delivery/deliver.ts';
+import { createDeliverer, type Deliverer } from '../delivery/deliver.ts';
 import type { OrderParts } from '../ordering/desk.ts';
 import { createOrderer, type Orderer } from '../ordering/ordering.ts';
 import { shardOf } from '../message/shard.ts';
 import { asProblem } from '../problem.ts';
-import { createCommitter } from '../publish/commit.ts';
+import { createCommitter, type Committer } from '../publish/commit.ts';
 import { publishAgain } from '../publish/resend.ts';
 import type { SetLink, SetStatus } from '../sets/set-link.ts';
 import type { Store } from '../store/store.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
-import { createDecider } from '../transaction/decide.ts';
+import { createDecider, type Decider } from '../transaction/decide.ts';
 import { priorities, queueOf } from '../topology/names.ts';
 import { createCatalogCalls } from './catalog-calls.ts';
-import { createConsumptions } from './consumptions.ts';
+import { createConsumptions, type Consumptions } from './consumptions.ts';
 import { createDueHandlers } from './due-handlers.ts';
-import { createDueWork, type Budget } from './due-work.ts';
+import { createDueWork, type Budget, type DueWork } from './due-work.ts';
 import { createInquiry } from './inquiry.ts';
 import { createHostView, type HostView } from './host-view.ts';
 import type { Register } from './register.ts';
 import { createRepeater } from './repeater.ts';
+import { createPulse } from './pulse.ts';
+import { createRooms } from './rooms.ts';
 import { runShift } from './shift.ts';
 import { until } from './until.ts';
 import { createScheduledCalls } from './scheduled-calls.ts';
@@ -94,7 +96,7 @@ export interface SetHost extends SetLink {
 }
 
 export function openSetHost(parts: SetHostParts): SetHost {
-  const { set, broker, clock, timing, telemetry, stores, register } = parts;
+  const { set, broker, clock, timing, telemetry, stores } = parts;
   const view = createHostView(parts);
   const active = () => view.active();
   const canSend = (): boolean => broker.state === 'connected' && view.isDeclared;
@@ -102,34 +104,42 @@ export function openSetHost(parts: SetHostParts): SetHost {
   const sendParts = { ...parts, ...timing, canSend, maxAttempts: timing.maxSendAttempts, onDue };
   const committer = createCommitter(sendParts);
   const decider = createDecider(sendParts);
+  const disable = async (name: string, reason: string): Promise<void> => {
+    await view.disable(name, reason);
+    // Not awaited: the consumption stops when its messages are acked, and the one that said so is among them.
+    void reconcile().catch(ignore);
+  };
+  const pulse = createPulse({ ...parts, disable, subscription: (name) => view.subscription(name) });
   const deliverer = createDeliverer({
     ...parts,
     subscription: (name) => view.subscription(name),
-    async disable(name, reason) {
-      await view.disable(name, reason);
-      // Not awaited: the consumption stops when its messages are acked, and the one that said so is among them.
-      void reconcile().catch(ignore);
-    },
+    disable,
+    onAnswer: pulse.note,
     arrive: (message, subscription) => orderer.arrive(message, subscription),
     onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
+    hosts: () => pulse.hosts,
+    onBreaker: () => due.nudge(0),
   });
   const orderer = openOrderer(parts, view, {
     call: (...wanted) => deliverer.call(...wanted),
     resend: (messages) => publishAgain(sendParts, messages),
     onDue,
   });
-  const handlers = createDueHandlers({
-    ...sendParts,
-    committer,
-    deliverer,
-    orderer,
-    decider,
-    topic: (name) => view.topic(name),
-    longestCallMs: () => view.longestTimeoutMs() + timing.slotWaitMs,
-    isLoaded: () => view.isLoaded,
-    onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
+  const due = createDueWork({
+    ...parts,
+    handlers: createDueHandlers({
+      ...sendParts,
+      committer,
+      deliverer,
+      orderer,
+      decider,
+      topic: (name) => view.topic(name),
+      longestCallMs: () => view.longestTimeoutMs() + timing.slotWaitMs,
+      isLoaded: () => view.isLoaded,
+      rooms: createRooms({ view, deliverer, onDue }),
+      onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
+    }),
   });
-  const due = createDueWork({ ...parts, handlers });
   const consumptions = createConsumptions({ broker, graceMs: timing.stopGraceMs, take: deliverer.take });
   const repeater = createRepeater(clock);
   let life: 'open' | 'started' | 'stopped' = 'open';
@@ -143,21 +153,15 @@ export function openSetHost(parts: SetHostParts): SetHost {
     if (failure) throw failure;
   };
 
-  const showState = (state: BrokerState): void => {
+  const stopListening = broker.onState((state) => {
     telemetry.set('setway_broker_state', { set }, brokerGauge[state]);
     // The connection is back: what waited for it is due now. A failure is tried again at the next turn.
     if (state === 'connected' && life === 'started') void reconcile().then(() => due.nudge(0), ignore);
-  };
-  const stopListening = broker.onState(showState);
+  });
 
   const opening = until(clock, openingMs, canSend);
-
-  const connect = async (maxMs: number): Promise<void> => {
-    await until(clock, Math.min(firstConnectionMs, maxMs), () => broker.state !== 'disconnected');
-    await view.refresh();
-  };
   // A broker that answers late, or never, must not hold up whoever waits here.
-  const ready = (maxMs: number): Promise<void> => atMost(clock, maxMs, connect(maxMs));
+  const ready = (maxMs: number): Promise<void> => atMost(clock, maxMs, connect(parts, view, maxMs));
 
   return {
     async accept(offers, options) {
@@ -175,7 +179,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
       life = 'started';
       due.startLoops();
       repeater.every(timing.reconcileMs, reconcile);
-      repeater.every(timing.heartbeatMs, () => register.beat(broker.state));
+      repeater.every(timing.heartbeatMs, pulse.beat);
     },
     async handleDue(kind, budget) {
       await ready(budget.maxMs);
@@ -189,17 +193,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
       life = 'stopped';
       stopListening();
       repeater.stop();
-      orderer.stop();
-      const decided = due.stop().then(() => decider.idle());
-      const finished = Promise.all([consumptions.stop(timing.stopGraceMs), decided, committer.idle()]);
-      // `fast` messages are acked before their webhook is called: what is left of them is nowhere else.
-      const delivered = finished.then(() => until(clock, timing.stopGraceMs, () => deliverer.load === 0));
-      await atMost(clock, timing.stopGraceMs, delivered);
-      deliverer.abandon();
-      orderer.abandon();
-      await broker.close();
-      // Without it the register forgets the host by itself a little later.
-      await register.leave().catch(ignore);
+      await windDown(parts, { orderer, deliverer, due, decider, consumptions, committer });
     },
   };
 }
@@ -218,6 +212,37 @@ function callsAboutMessages(
     ...createScheduledCalls({ set, stores, onDue }),
     ...createAnswering({ stores, onDue, subscription: (name) => view.subscription(name) }),
   };
+}
+
+interface AtWork {
+  readonly orderer: Orderer;
+  readonly deliverer: Deliverer;
+  readonly due: DueWork;
+  readonly decider: Decider;
+  readonly consumptions: Consumptions;
+  readonly committer: Committer;
+}
+
+/** Ends what is under way, in order. */
+async function windDown({ broker, clock, register, timing }: SetHostParts, work: AtWork): Promise<void> {
+  const { orderer, deliverer, due, decider, consumptions, committer } = work;
+  orderer.stop();
+  deliverer.leave();
+  const decided = due.stop().then(() => decider.idle());
+  const finished = Promise.all([consumptions.stop(timing.stopGraceMs), decided, committer.idle()]);
+  // `fast` messages are acked before their webhook is called: what is left of them is nowhere else.
+  const delivered = finished.then(() => until(clock, timing.stopGraceMs, () => deliverer.load === 0));
+  await atMost(clock, timing.stopGraceMs, delivered);
+  deliverer.abandon();
+  orderer.abandon();
+  await broker.close();
+  // Without it the register forgets the host by itself a little later.
+  await register.leave().catch(ignore);
+}
+
+async function connect({ broker, clock }: SetHostParts, view: HostView, maxMs: number): Promise<void> {
+  await until(clock, Math.min(firstConnectionMs, maxMs), () => broker.state !== 'disconnected');
+  await view.refresh();
 }
 
 function openOrderer(

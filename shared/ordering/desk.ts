@@ -1,6 +1,7 @@
 /** What the workers of streams work with. */
 import type { Clock } from '../clock.ts';
 import type { Hears } from '../delivery/hearing.ts';
+import type { Deferred } from '../delivery/lane.ts';
 import type { Message } from '../message/message.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import type { LoadLease, Stepped, StreamStep, StreamView } from '../store/ordered-store.ts';
@@ -23,7 +24,7 @@ export interface OrderParts {
     subscription: Subscription,
     attempt: number,
     isWanted: () => boolean,
-  ) => Promise<DeliveryOutcome | undefined>;
+  ) => Promise<DeliveryOutcome | Deferred | undefined>;
   /** Publishes messages once more; `unknown` when the broker did not say that it has them. */
   readonly resend: (messages: readonly Message[]) => Promise<'sent' | 'unknown'>;
   /** A stream has something to do after this long. */

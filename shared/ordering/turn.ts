@@ -53,7 +53,8 @@ export async function callHead(
   const outcome = isWanted()
     ? await parts.call(message, subscription, item.attempts + 1, isWanted)
     : undefined;
-  return outcome ?? giveBack(desk, lease, 0);
+  if (!outcome) return giveBack(desk, lease, 0);
+  return 'deferMs' in outcome ? giveBack(desk, lease, outcome.deferMs) : outcome;
 }
 
 async function giveBack(desk: Desk, lease: LoadLease, afterMs: number): Promise<'ended'> {

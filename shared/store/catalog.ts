@@ -158,14 +158,19 @@ async function firstAnswer<T>(databases: readonly Sql[], ask: (sql: Sql) => Prom
   throw asProblem(last);
 }
 
-/** Says that a host lives. */
+/** Says that a host lives. @returns how many live, this one included */
 export async function beat(
   sql: Sql,
-  host: { readonly set: string; readonly host: string; readonly broker: string },
-): Promise<void> {
-  await answerOf(sql`
-    INSERT INTO host (set_id, host, broker) VALUES (${host.set}, ${host.host}, ${host.broker})
-    ON CONFLICT (set_id, host) DO UPDATE SET broker = excluded.broker, beat_at = now()`);
+  host: { readonly set: string; readonly host: string; readonly broker: string; readonly expiryMs: number },
+): Promise<number> {
+  const [row] = await answerOf(sql`
+    WITH beaten AS (
+      INSERT INTO host (set_id, host, broker) VALUES (${host.set}, ${host.host}, ${host.broker})
+      ON CONFLICT (set_id, host) DO UPDATE SET broker = excluded.broker, beat_at = now()
+    )
+    SELECT count(*) AS others FROM host
+    WHERE set_id = ${host.set} AND host <> ${host.host} AND beat_at > now() - make_interval(secs => ${host.expiryMs / 1000})`);
+  return Number(row?.['others']) + 1;
 }
 
 /** A host that stops takes itself off the register. */
@@ -207,6 +212,7 @@ export async function readDisabled(sql: Sql): Promise<ReadonlyMap<string, Stop>>
 
 export async function disableSubscription(sql: Sql, subscription: string, reason: string): Promise<void> {
   await answerOf(sql`
+    WITH forgotten AS (DELETE FROM failing_subscription WHERE subscription = ${subscription})
     INSERT INTO disabled_subscription (subscription, reason) VALUES (${subscription}, ${reason}) ON CONFLICT DO NOTHING`);
 }
 

@@ -47,7 +47,7 @@ export async function recordOutcomes(
       RETURNING message_id, subscription, state, attempts, next_attempt_at, entry
     ), logged AS (
       INSERT INTO attempt (message_id, subscription, attempt, host, status, outcome, duration_ms, error)
-      SELECT message_id, subscription, attempt, ${by.host}, status, state, ms, error FROM outcome
+      SELECT message_id, subscription, attempt, ${by.host}, status, state, ms, error FROM outcome WHERE ms IS NOT NULL
     )
     INSERT INTO agenda (id, kind, set_id, refs, subscription, due_at, attempts) OVERRIDING SYSTEM VALUE
     SELECT entry, 'redeliver', ${by.set}, ARRAY[message_id], subscription, next_attempt_at, attempts

@@ -11,7 +11,8 @@ export interface DeliveryOutcome {
   readonly attempt: number;
   readonly status: number | null;
   readonly error: string | null;
-  readonly durationMs: number;
+  /** Null: there was no call, and no attempt is logged. */
+  readonly durationMs: number | null;
   /** RETRY: when to try again; LEASED: when the lease ends. */
   readonly retryAfterMs: number;
   /** The agenda entry this try came from; absent for a try that came from the broker. */

@@ -1,7 +1,7 @@
 /** The agenda in Postgres: claims with SKIP LOCKED and lease tokens. One query, one function. */
 import type { AgendaKind, ClaimOptions, DueEntry, Lease } from '../agenda/agenda.ts';
 import { answerOf, type Sql } from './database.ts';
-import { idOf, numberOrNull, textOrNull, text } from './rows.ts';
+import { idOf, numberOrNull, textOrNull, text, type Row } from './rows.ts';
 
 export async function claimDue(
   sql: Sql,
@@ -16,7 +16,11 @@ export async function claimDue(
     FROM due WHERE a.id = due.id
     RETURNING a.id, a.kind, a.lease_token, a.refs, a.subscription, a.stream, a.attempts,
       extract(epoch FROM now() - due.due_at) * 1000 AS late_ms`);
-  return rows.map((row) => ({
+  return rows.map(entryOf);
+}
+
+export function entryOf(row: Row): DueEntry {
+  return {
     entry: text(row['id']),
     token: text(row['lease_token']),
     kind: row['kind'] as AgendaKind,
@@ -25,7 +29,7 @@ export async function claimDue(
     stream: textOrNull(row['stream']),
     attempts: Number(row['attempts']),
     lateMs: Number(row['late_ms']),
-  }));
+  };
 }
 
 export async function nextDueInMs(

@@ -14,6 +14,7 @@ import { schedules } from './migrations/0007-schedules.ts';
 import { delayed } from './migrations/0008-delayed.ts';
 import { retention } from './migrations/0009-retention.ts';
 import { catalogEdits } from './migrations/0010-catalog-edits.ts';
+import { flow } from './migrations/0011-flow.ts';
 import { leasedDeliveries } from './migrations/0012-leased-deliveries.ts';
 import { gapCallbacks } from './migrations/0014-gap-callbacks.ts';
 
@@ -28,6 +29,7 @@ const migrations = [
   { number: 8, name: 'delayed', statements: delayed },
   { number: 9, name: 'retention', statements: retention },
   { number: 10, name: 'catalog-edits', statements: catalogEdits },
+  { number: 11, name: 'flow', statements: flow },
   { number: 12, name: 'leased-deliveries', statements: leasedDeliveries },
   { number: 14, name: 'gap-callbacks', statements: gapCallbacks },
 ] as const;

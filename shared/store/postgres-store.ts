@@ -4,7 +4,9 @@ import { recordAnswers } from './answers.ts';
 import { auditMessages } from './audit.ts';
 import type { Sql } from './database.ts';
 import { loadDeliveries, recordOutcomes } from './deliveries.ts';
+import { claimFairly, nextFairlyInMs } from './fair-claim.ts';
 import { claimDue, finishEntries, nextDueInMs, releaseEntries } from './due-work.ts';
+import { holdKeys, releaseKeys } from './key-leases.ts';
 import { commitOffers } from './commit.ts';
 import { findMessage, loadMessages } from './messages.ts';
 import { loadGapCallbacks, recordGapTold } from './gap-callbacks.ts';
@@ -57,6 +59,8 @@ export function openStore(sql: Sql): Store {
     audit: (options) => auditMessages(sql, options),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
     answer: (answers, host) => recordAnswers(sql, answers, host),
+    holdKeys: (wanted, host) => holdKeys(sql, wanted, host),
+    releaseKeys: (held, host) => releaseKeys(sql, held, host),
     deliveries: (keys) => loadDeliveries(sql, keys),
     arrive: (arrivals, set) => arriveInLanes(sql, arrivals, set),
     loadStreams: (leases) => loadStreams(sql, leases),
@@ -69,8 +73,10 @@ export function openStore(sql: Sql): Store {
     sequence: (owner, session) => findSequence(sql, owner, session),
     step: (steps, host) => stepStreams(sql, steps, host),
     rotate: (retention) => rotateDays(sql, retention),
-    claim: (options) => claimDue(sql, options),
-    nextDueInMs: (set, kinds) => nextDueInMs(sql, set, kinds),
+    claim: ({ rooms, ...options }) =>
+      rooms ? claimFairly(sql, { ...options, rooms }) : claimDue(sql, options),
+    nextDueInMs: (set, kinds, rooms) =>
+      rooms ? nextFairlyInMs(sql, { set, kinds, rooms }) : nextDueInMs(sql, set, kinds),
     finish: (leases) => finishEntries(sql, leases),
     release: (leases, afterMs) => releaseEntries(sql, leases, afterMs),
   };

@@ -83,6 +83,16 @@ export interface DeliveryStatus extends DeliveryKey {
   readonly entry: string | null;
 }
 
+/** A key of a subscription that somebody has at work. */
+export interface HeldKey {
+  readonly subscription: string;
+  readonly key: string;
+}
+
+export interface KeyHold extends HeldKey {
+  readonly forMs: number;
+}
+
 export interface Retention {
   /** Days of messages kept, today not counted. */
   readonly days: number;
@@ -226,6 +236,9 @@ export interface Store extends Agenda, OrderedStore {
   ): Promise<readonly DeliveryKey[]>;
   /** What consumers say of deliveries they hold, or held. @returns what came of each, in order */
   answer(answers: readonly AnswerToRecord[], host: string): Promise<readonly AnswerEffect[]>;
+  /** Takes keys that nobody else has at work. @returns which of them are ours now */
+  holdKeys(wanted: readonly KeyHold[], host: string): Promise<readonly boolean[]>;
+  releaseKeys(held: readonly HeldKey[], host: string): Promise<void>;
   deliveries(keys: readonly DeliveryKey[]): Promise<readonly DeliveryStatus[]>;
   /** Makes the coming days' partitions and drops those behind the retention. Returns how many of each. */
   rotate(retention: Retention): Promise<{ readonly made: number; readonly dropped: number }>;

@@ -18,6 +18,25 @@ export interface RequestRules {
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
+export interface RateLimit {
+  readonly limit: number;
+  readonly per: 'second' | 'minute' | 'hour';
+}
+
+export interface BreakerRules {
+  /** Failures in a row that open it; 0: it never opens. */
+  readonly failures: number;
+  /** The longest wait before a probe, in milliseconds. */
+  readonly maxWaitMs: number;
+}
+
+export interface DisableRules {
+  /** So long nothing but failures, in milliseconds. */
+  readonly afterMs: number;
+  /** And at least so many. */
+  readonly failures: number;
+}
+
 export type WebhookMethod = 'POST' | 'PUT' | 'PATCH';
 
 /** The part of a subscription that says how deliveries are made; all of it may be left out. */
@@ -26,6 +45,14 @@ export interface DeliveryPolicy extends AnswerRules, RequestRules {
   readonly retries?: RetrySchedule | undefined;
   /** What becomes of a delivery that failed for good: a dead letter, or SKIPPED, which nobody has to look at. */
   readonly atEnd?: 'dead-letter' | 'drop' | undefined;
+  /** Most calls of one SET in any span of that length; hosts of a SET share it. */
+  readonly rate?: RateLimit | undefined;
+  /** Deliveries of one key never overlap, in whatever order they come. */
+  readonly perKey?: 'one-at-a-time' | undefined;
+  /** When a host leaves a failing webhook alone for a while. */
+  readonly breaker?: BreakerRules | undefined;
+  /** When a SET gives up on a webhook altogether. */
+  readonly disableAfter?: DisableRules | undefined;
 }
 
 type Retried = Pick<DeliveryPolicy, 'retries'> & { readonly retryDelaysMs: readonly number[] };

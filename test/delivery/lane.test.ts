@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Answer, Courier, Dispatch } from '../../shared/delivery/courier.ts';
-import { createLane } from '../../shared/delivery/lane.ts';
+import type { KeyLeases } from '../../shared/delivery/key-leases.ts';
+import type { Gate } from '../../shared/delivery/gate.ts';
+import { createLane as openLane, type Lane } from '../../shared/delivery/lane.ts';
+import { FakeClock } from '../consumer/fake-clock.ts';
 
 const done: Answer = { verdict: 'done', status: 200, error: null, durationMs: 1 };
 
@@ -29,6 +32,17 @@ function openCourier(sliceSize: number) {
       }),
   };
   return { courier, slices };
+}
+
+const openGate: Gate = {
+  waitMs: () => 0,
+  began: () => undefined,
+  ended: () => undefined,
+  breaker: 'closed',
+};
+
+function createLane(courier: Courier, concurrency: () => number, gate = openGate): Lane {
+  return openLane({ courier, clock: new FakeClock(), concurrency, gate, keys: () => undefined });
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -114,8 +128,8 @@ describe('a lane', () => {
     const { courier, slices } = openCourier(1);
     const lane = createLane(courier, () => 1);
     let isWanted = true;
-    const first = lane.carry(dispatch(1), () => isWanted);
-    const second = lane.carry(dispatch(2), () => isWanted);
+    const first = lane.carry(dispatch(1), { isWanted: () => isWanted });
+    const second = lane.carry(dispatch(2), { isWanted: () => isWanted });
     const third = lane.carry(dispatch(3));
     await turn();
     isWanted = false;
@@ -126,5 +140,79 @@ describe('a lane', () => {
     slices[1]?.finish();
     expect(await third).toMatchObject({ durationMs: 3 });
     expect(slices.map(({ attempts }) => attempts)).toEqual([[1], [3]]);
+  });
+
+  it('lets dispatches wait as long as they have patience while its gate is shut, and then defers them', async () => {
+    const { courier, slices } = openCourier(1);
+    const clock = new FakeClock();
+    const opensAtMs = clock.nowMs() + 10_000;
+    const waitMs = (): number => Math.max(0, opensAtMs - clock.nowMs());
+    const gate = { ...openGate, waitMs };
+    const lane = openLane({ courier, clock, concurrency: () => 4, gate, keys: () => undefined });
+    const impatient = lane.carry(dispatch(1), { patienceMs: 9_000 });
+    const patient = lane.carry(dispatch(2), { patienceMs: 11_000 });
+    await turn();
+    expect(await impatient).toEqual({ deferMs: 10_000 });
+    await clock.move(9_999);
+    expect(slices).toHaveLength(0);
+    await clock.move(1);
+    slices[0]?.finish();
+    expect(await patient).toMatchObject({ verdict: 'done' });
+  });
+
+  it('begins one call while its gate takes one, and the others when that has ended', async () => {
+    const { courier, slices } = openCourier(5);
+    let taken = 0;
+    const gate: Gate = {
+      ...openGate,
+      waitMs: () => (taken > 0 ? Infinity : 0),
+      began: () => void taken++,
+      ended: () => void (taken = -9),
+    };
+    const lane = createLane(courier, () => 5, gate);
+    const answers = [1, 2, 3].map((attempt) => lane.carry(dispatch(attempt), { patienceMs: 60_000 }));
+    await turn();
+    expect(slices.map(({ attempts }) => attempts)).toEqual([[1]]);
+    slices[0]?.finish();
+    await turn();
+    expect(slices.map(({ attempts }) => attempts)).toEqual([[1], [2, 3]]);
+    slices[1]?.finish();
+    await Promise.all(answers);
+  });
+
+  it('defers at once what waits for a shut gate when its host leaves', async () => {
+    const { courier } = openCourier(1);
+    const lane = createLane(courier, () => 1, { ...openGate, waitMs: () => 5_000 });
+    const waiting = lane.carry(dispatch(1), { patienceMs: 60_000 });
+    await turn();
+    lane.leave();
+    expect(await waiting).toEqual({ deferMs: 5_000 });
+    expect(lane.load).toBe(0);
+  });
+
+  it('has one delivery of a key under way, and others beside it', async () => {
+    const { courier, slices } = openCourier(1);
+    const isOurs = new Set(['a', 'b']);
+    const released: string[] = [];
+    const keys: KeyLeases = {
+      hold: async (wanted) => wanted.map(({ message }) => isOurs.has(message.key ?? '')),
+      release: async (held) => void released.push(...held.map(({ message }) => message.key ?? '')),
+    };
+    const clock = new FakeClock();
+    const lane = openLane({ courier, clock, concurrency: () => 9, gate: openGate, keys: () => keys });
+    const keyed = (attempt: number, key: string): Dispatch => ({ attempt, message: { key } }) as Dispatch;
+    const answers = [keyed(1, 'a'), keyed(2, 'a'), keyed(3, 'b'), keyed(4, 'elsewhere')].map((each) =>
+      lane.carry(each),
+    );
+    await turn();
+    expect(slices.map(({ attempts }) => attempts)).toEqual([[1], [3]]);
+    expect(await answers[3]).toEqual({ deferMs: 1_000 });
+    slices[0]?.finish();
+    await turn();
+    expect(slices.at(-1)?.attempts).toEqual([2]);
+    slices[1]?.finish();
+    slices.at(-1)?.finish();
+    await Promise.all(answers);
+    expect(released.toSorted((a, b) => a.localeCompare(b))).toEqual(['a', 'a', 'b']);
   });
 });

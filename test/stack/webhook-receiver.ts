@@ -10,6 +10,8 @@ export interface WebhookCall {
   readonly body: Buffer;
   /** Unix milliseconds of its arrival. */
   readonly atMs: number;
+  /** When the answer left. */
+  answeredAtMs?: number;
 }
 
 /** `never`: the connection stays open without an answer. */
@@ -23,6 +25,8 @@ export interface WebhookReceiver {
   readonly calls: readonly WebhookCall[];
   /** The next calls of this path get these answers, in turn; after them, and without a script, 200. */
   script(path: string, answers: readonly ScriptedAnswer[]): void;
+  /** From now on answers of this path take so long. */
+  holdAnswers(path: string, holdMs: number): void;
   callsOf(messageId: string, path?: string): readonly WebhookCall[];
   /** Resolves with the first truthy answer of `look`, which is asked again at every call. */
   waitFor<T>(look: (calls: readonly WebhookCall[]) => T, deadlineMs: number): Promise<NonNullable<T>>;
@@ -33,16 +37,21 @@ export interface WebhookReceiver {
 export async function startWebhookReceiver(): Promise<WebhookReceiver> {
   const calls: WebhookCall[] = [];
   const scripts = new Map<string, ScriptedAnswer[]>();
+  const holds = new Map<string, number>();
   const lookers = new Set<() => void>();
 
   const receive = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const atMs = Date.now();
     const body = Buffer.concat(await Array.fromAsync(request as AsyncIterable<Buffer>));
     const path = request.url ?? '/';
-    calls.push({ method: request.method ?? '', path, headers: request.headers, body, atMs });
+    const call: WebhookCall = { method: request.method ?? '', path, headers: request.headers, body, atMs };
+    calls.push(call);
     for (const look of lookers) look();
     const answer = scripts.get(path)?.shift() ?? { status: 200 };
     if (answer === 'never') return;
+    const holdMs = holds.get(path);
+    if (holdMs !== undefined) await new Promise((resolve) => setTimeout(resolve, holdMs));
+    call.answeredAtMs = Date.now();
     response.writeHead(answer.status, answer.headers).end(answer.body);
   };
 
@@ -57,6 +66,7 @@ export async function startWebhookReceiver(): Promise<WebhookReceiver> {
     url: `http://127.0.0.1:${port}`,
     calls,
     script: (path, answers) => void scripts.set(path, [...answers]),
+    holdAnswers: (path, holdMs) => void holds.set(path, holdMs),
     callsOf: (messageId, path) =>
       calls.filter((call) => call.headers['webhook-id'] === messageId && (path ?? call.path) === call.path),
     async waitFor(look, deadlineMs) {

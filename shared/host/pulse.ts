@@ -1,0 +1,35 @@
+/** What a host says of itself with each heartbeat, and learns of the others. */
+import type { Broker } from '../broker/broker.ts';
+import type { Telemetry } from '../telemetry.ts';
+import { createFailureWatch, type FailureWatch, type FailureWatchParts } from './failure-watch.ts';
+import type { Register } from './register.ts';
+
+export interface PulseParts extends FailureWatchParts {
+  readonly set: string;
+  readonly register: Register;
+  readonly broker: Pick<Broker, 'state'>;
+  readonly telemetry: Telemetry;
+}
+
+export interface Pulse extends Pick<FailureWatch, 'note'> {
+  /** @throws Problem when the database is away */
+  readonly beat: () => Promise<void>;
+  /** Live hosts of this SET, this one included; undefined before the first beat. */
+  readonly hosts: number | undefined;
+}
+
+export function createPulse(parts: PulseParts): Pulse {
+  const failures = createFailureWatch(parts);
+  let hosts: number | undefined;
+  return {
+    note: failures.note,
+    get hosts() {
+      return hosts;
+    },
+    async beat() {
+      hosts = await parts.register.beat(parts.broker.state);
+      parts.telemetry.set('setway_live_hosts', { set: parts.set }, hosts);
+      await failures.report();
+    },
+  };
+}
