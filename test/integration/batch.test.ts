@@ -105,6 +105,15 @@ describe.each(platforms)('a batch on $name', (platform) => {
     expect(second?.body.equals(first?.body ?? Buffer.alloc(0))).toBe(true);
   });
 
+  it('that nobody can take is a dead letter as a whole, and the next one is delivered', async () => {
+    scene.receiver.script('/plain', [{ status: 422 }]);
+    const poison = await send({});
+    await scene.client.message(poison.body.id, areDeliveries('DEAD', 'plain'));
+    const next = await send({});
+    await scene.client.message(next.body.id, areDeliveries('DONE', 'plain'));
+    expect([poison, next].map(({ body }) => scene.receiver.callsOf(body.id).length)).toEqual([1, 1]);
+  });
+
   it('is refused whole: one bad item, a name twice, too much of it', async () => {
     const before = await stored();
     const refused = await send<ProblemBody>({ messages: [...items, { tpic: 1, body: 1 }] });

@@ -67,6 +67,17 @@ describe.each(platforms)('bulk on $name', (platform) => {
     expect(await stored()).toBe(before + 2);
   });
 
+  it('one that nobody can take is a dead letter, and the others are delivered', async () => {
+    scene.receiver.script('/plain', [{ status: 422 }]);
+    const { body } = await send(JSON.stringify([1, 2, 3].map((n) => messageTo('frankfurt', n))));
+    const ends = await Promise.all(
+      body.results.map(({ id }) => scene.client.message(id, ({ deliveries }) => deliveries[0] !== undefined)),
+    );
+    const states = ends.map(({ deliveries }) => deliveries[0]?.state ?? '');
+    expect(states.toSorted((a, b) => a.localeCompare(b))).toEqual(['DEAD', 'DONE', 'DONE']);
+    expect(body.results.map(({ id }) => scene.receiver.callsOf(id).length)).toEqual([1, 1, 1]);
+  });
+
   it('takes fast messages beside stored ones', async () => {
     const fast = { ...messageTo('frankfurt', 7), mode: 'fast' };
     const { body } = await send(JSON.stringify([fast, messageTo('frankfurt', 8)]));

@@ -153,6 +153,37 @@ describe.each(platforms)('faults on $name', (platform) => {
     await untilBack('hangzhou', cities.shanghai);
   });
 
+  it('a sequence whose answer is lost is taken by the next SET as well: one effect each, in order in both', async () => {
+    const database = databases['hangzhou'];
+    expect((await publish(cities.shanghai, {}, { prefer: 'wait=2' })).body.state).toBe('confirmed');
+    database?.become('mute');
+    const items = [1, 2, 3].map((quantity) => ({ body: { ...order, quantity } }));
+    const { status, body } = await client.post<{ set: string; messages: { id: string }[] }>(
+      '/v1/sequences',
+      JSON.stringify({ topic: 'orders', messages: items }),
+      { 'content-type': 'application/json', ...at(cities.shanghai) },
+    );
+    expect([status, body.set]).toEqual([202, 'center']);
+    const uuids = body.messages.map(({ id }) => toUuid(parseMessageId(id)));
+    for (const uuid of uuids) expect(await storedIn('hangzhou', uuid)).toMatchObject({ state: 'READY' });
+    database?.become('open');
+    await until(30_000, async () => {
+      await server.runCron(minutely);
+      const rows = uuids.flatMap((uuid) => ['hangzhou', 'center'].map((set) => storedIn(set, uuid)));
+      return (await Promise.all(rows)).every((row) => row?.['done'] === 2);
+    });
+    for (const { id } of body.messages) expect(await effects(id)).toEqual([1, 1]);
+    for (const set of ['hangzhou', 'center']) {
+      const calls = await query(
+        deployment.databaseUrls[set] ?? '',
+        `SELECT message_id FROM attempt WHERE subscription = 'inventory' AND outcome = 'DONE' AND message_id = ANY($1) ORDER BY at`,
+        [uuids],
+      );
+      expect(calls.map((row) => row['message_id'])).toEqual(uuids);
+    }
+    await untilBack('hangzhou', cities.shanghai);
+  }, 60_000);
+
   it('a broker that is away delays and refuses nothing', async () => {
     const broker = brokers['frankfurt'];
     broker?.become('closed');
