@@ -9,7 +9,9 @@ import { systemClock } from '../shared/clock.ts';
 import type { Courier } from '../shared/delivery/courier.ts';
 import { openSetHost, type SetHost } from '../shared/host/set-host.ts';
 import type { Register } from '../shared/host/register.ts';
+import { createRedisBuckets } from '../shared/idempotency/redis-buckets.ts';
 import { createRedisPublishLedger } from '../shared/idempotency/redis-publish-ledger.ts';
+import { createLimiter } from '../shared/publish/limiter.ts';
 import { connectRedis, type RedisAccess, type RedisScripts } from '../shared/idempotency/upstash.ts';
 import { Problem } from '../shared/problem.ts';
 import { createPublisher } from '../shared/publish/accept.ts';
@@ -177,6 +179,12 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
     catalogWriter: catalogWriterOf(world, link),
     sealer: world.sealer,
     publisher: publisherOf(world, breaker, link),
+    limiter: createLimiter({
+      shared: createRedisBuckets(world.redis),
+      clock: systemClock,
+      telemetry,
+      deadlineMs: settings.SETWAY_LIMIT_TIMEOUT_MS,
+    }),
     link,
     telemetry,
     isUsable: (set) => breaker.usable(set),

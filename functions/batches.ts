@@ -5,6 +5,7 @@ import { answerJson } from './answer.ts';
 import { batchDescription } from './batches-description.ts';
 import type { Door } from './door.ts';
 import { appliedPreference } from './publish-context.ts';
+import { takeQuota } from './publish-quota.ts';
 import { readPublishRequest } from './publish-request.ts';
 import type { Services } from './services.ts';
 
@@ -17,18 +18,19 @@ function publishBatch(services: Services): Door {
     description: batchDescription,
     async open(visit) {
       const { limits, clock } = services;
-      const { body, context } = await readPublishRequest(services, visit, limits.maxBulkBytes);
+      const { key, body, context } = await readPublishRequest(services, visit, limits.maxBulkBytes);
       const reading = {
         nowMs: clock.nowMs(),
         maxBodyBytes: limits.maxBodyBytes,
         idempotency: context.idempotency,
       };
       const draft = readBatch(readStrictJson(body, maxBatchMembers), reading);
+      const quota = await takeQuota(services, key, [draft]);
       const { id, state, set, route, duplicate } = await services.publisher.publish(draft, context);
       return answerJson(
         202,
         { id, ...draft.batch, state, set, route, duplicate },
-        { location: `/v1/messages/${id}`, ...appliedPreference(visit.request) },
+        { location: `/v1/messages/${id}`, ...appliedPreference(visit.request), ...quota },
       );
     },
   };

@@ -21,6 +21,7 @@ import { bulkDescription, bulkTypes, maxBulkMessages } from './bulk-description.
 import type { Door } from './door.ts';
 import { problemDocument } from './problem-response.ts';
 import { appliedPreference, publishContext } from './publish-context.ts';
+import { takeQuota } from './publish-quota.ts';
 import { mediaTypeOf, readPieces, refuseEncodedBody } from './request-body.ts';
 import type { Services } from './services.ts';
 
@@ -39,9 +40,10 @@ function publishBulk(services: Services): Door {
       const addBody = (hash: { update(data: Uint8Array): unknown }): void => void hash.update(digest);
       const context = publishContext(services, { visit, key, addBody });
       const drafts = items.filter((item): item is Draft => !(item instanceof Problem));
+      const quota = await takeQuota(services, key, drafts);
       const taken = [...(await services.publisher.publishMany(drafts, context))].values();
       const results = items.map((item) => (item instanceof Problem ? item : resultOf(taken.next().value)));
-      return answerResults(results, appliedPreference(request));
+      return answerResults(results, { ...appliedPreference(request), ...quota });
     },
   };
 }

@@ -54,6 +54,14 @@ function extraHeaders(status: number) {
   switch (status) {
     case 401:
       return { 'WWW-Authenticate': text('How to authenticate (RFC 6750).') };
+    case 429:
+      return {
+        'Retry-After': text('Whole seconds after which a retry makes sense.'),
+        'RateLimit-Policy': text(
+          'The limits of the key and of the topics, as on every answer of a limited publish.',
+        ),
+        RateLimit: text('What is left of each.'),
+      };
     case 409:
     case 503:
       return { 'Retry-After': text('Whole seconds after which a retry makes sense.') };

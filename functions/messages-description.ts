@@ -31,6 +31,7 @@ export const publishProblems = describedProblems(
   'unsupported-media-type',
   'invalid-request',
   'key-reused',
+  'rate-limited',
   'headers-too-large',
   'internal',
   'set-unavailable',

@@ -1,4 +1,5 @@
 /** Messages: publish one as JSON, publish one as it is, look one up. */
+import type { ApiKey } from '../shared/catalog/api-key.ts';
 import { parseMessageId } from '../shared/identifier.ts';
 import { cloudEventMode, readBinaryEvent, readStructuredEvent } from '../shared/message/cloud-event.ts';
 import { readDraft, readRawDraft } from '../shared/message/draft.ts';
@@ -17,6 +18,7 @@ import {
   readMessageDescription,
 } from './messages-description.ts';
 import { appliedPreference, publishContext } from './publish-context.ts';
+import { takeQuota } from './publish-quota.ts';
 import { readPublishRequest } from './publish-request.ts';
 import { readBody, refuseEncodedBody, requireUtf8 } from './request-body.ts';
 import type { Services } from './services.ts';
@@ -29,9 +31,9 @@ function publishJson(services: Services): Door {
   return {
     description: publishJsonDescription,
     async open(visit) {
-      const { body, context } = await readPublishRequest(services, visit, services.limits.maxBodyBytes);
+      const { key, body, context } = await readPublishRequest(services, visit, services.limits.maxBodyBytes);
       const draft = readDraft(readStrictJson(body), services.clock.nowMs());
-      return publish(services, visit.request, context, draft);
+      return publish(services, visit.request, { key, context, draft });
     },
   };
 }
@@ -46,7 +48,7 @@ function publishRaw(services: Services): Door {
       const body = await readBody(request, services.limits.maxBodyBytes);
       const context = publishContext(services, { visit, key, addBody: (hash) => void hash.update(body) });
       const draft = draftOfRaw(visit, body, services.clock.nowMs());
-      return publish(services, request, context, draft);
+      return publish(services, request, { key, context, draft });
     },
   };
 }
@@ -87,16 +89,18 @@ function draftOfRaw({ request, parameter }: Visit, body: Uint8Array, nowMs: numb
 
 const noOtherEvents = 'CloudEvents come in binary mode or as application/cloudevents+json, one at a time.';
 
-async function publish(
-  services: Services,
-  request: Request,
-  context: PublishContext,
-  draft: Draft,
-): Promise<Answer> {
+interface Wish {
+  readonly key: ApiKey;
+  readonly context: PublishContext;
+  readonly draft: Draft;
+}
+
+async function publish(services: Services, request: Request, { key, context, draft }: Wish): Promise<Answer> {
+  const quota = await takeQuota(services, key, [draft]);
   const { id, state, set, route, duplicate } = await services.publisher.publish(draft, context);
   return answerJson(
     202,
     { id, state, set, route, duplicate },
-    { location: `/v1/messages/${id}`, ...appliedPreference(request) },
+    { location: `/v1/messages/${id}`, ...appliedPreference(request), ...quota },
   );
 }

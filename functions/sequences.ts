@@ -9,6 +9,7 @@ import { askFleet } from './ask-fleet.ts';
 import { authenticate } from './authenticate.ts';
 import type { Door } from './door.ts';
 import { appliedPreference } from './publish-context.ts';
+import { takeQuota } from './publish-quota.ts';
 import { readPublishRequest } from './publish-request.ts';
 import { publishSequenceDescription, readSequenceDescription } from './sequences-description.ts';
 import { refuseUnsigned } from './refuse-unsigned.ts';
@@ -22,10 +23,11 @@ function publishSequence(services: Services): Door {
   return {
     description: publishSequenceDescription,
     async open(visit) {
-      const { body, context } = await readPublishRequest(services, visit, services.limits.maxBulkBytes);
+      const { key, body, context } = await readPublishRequest(services, visit, services.limits.maxBulkBytes);
       const { idempotency } = context;
       const drafts = readSequence(readStrictJson(body), { nowMs: services.clock.nowMs(), idempotency });
       await refuseBadCallback(services, drafts[0], context.owner);
+      const quota = await takeQuota(services, key, drafts);
       const published = await services.publisher.publishTogether(drafts, context, {});
       const [first] = published;
       if (!first) throw new Problem('internal', 'A sequence got no result.');
@@ -35,7 +37,7 @@ function publishSequence(services: Services): Door {
       return answerJson(
         202,
         { session, size: messages.length, state, set, route, duplicate, messages },
-        { location: `/v1/sequences/${session}`, ...appliedPreference(visit.request) },
+        { location: `/v1/sequences/${session}`, ...appliedPreference(visit.request), ...quota },
       );
     },
   };

@@ -1,4 +1,5 @@
 /** What the doors need, married by a shell. */
+import type { Buckets } from '../shared/catalog/publish-limit.ts';
 import type { CatalogSource } from '../shared/catalog/catalog.ts';
 import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
 import type { Clock } from '../shared/clock.ts';
@@ -17,6 +18,8 @@ export interface Services {
   readonly catalogWriter: CatalogWriter;
   readonly sealer: Sealer;
   readonly publisher: Publisher;
+  /** What keys and topics still let through. */
+  readonly limiter: Buckets;
   /** The last runs of these jobs. @throws Problem `database-unavailable` */
   readonly jobRuns: (jobs: readonly string[]) => Promise<readonly JobRun[]>;
   /** The link to a SET by its id. @throws Problem `not-found` */

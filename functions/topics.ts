@@ -192,6 +192,6 @@ function answerTopic(status: number, entry: Topic, headers: Readonly<Record<stri
 }
 
 /** Never the secrets, and not whose it is: it is the caller's. */
-function shown({ name, type, scope, rules }: Omit<Topic, 'secrets'>) {
-  return { name, type, scope, rules };
+function shown({ name, type, scope, rules, publishLimit }: Omit<Topic, 'secrets'>) {
+  return { name, type, scope, rules, ...(publishLimit === undefined ? {} : { publishLimit }) };
 }

@@ -19,6 +19,7 @@ import { answerJson } from './answer.ts';
 import { authenticate } from './authenticate.ts';
 import { decideTransaction, findTransaction } from './decide-transaction.ts';
 import type { Door } from './door.ts';
+import { takeQuota } from './publish-quota.ts';
 import { readPublishRequest } from './publish-request.ts';
 import { refuseUnsigned } from './refuse-unsigned.ts';
 import type { Services } from './services.ts';
@@ -49,6 +50,7 @@ function prepare(services: Services): Door {
       const [{ topic } = { topic: '' }] = drafts;
       if (preparation.checkUrl !== undefined)
         await refuseUnsigned(services, { field: 'checkUrl', topic, owner: key.owner });
+      const quota = await takeQuota(services, key, drafts);
       const published = await services.publisher.publishTogether(
         drafts,
         { ...context, waitMs: 0 },
@@ -60,7 +62,7 @@ function prepare(services: Services): Door {
       const messages = published.map((each) => ({ id: each.id }));
       const { set, route, duplicate } = first;
       const answer = { id, state: stateOf(first.state), messages, set, route, duplicate };
-      return answerJson(202, answer, { location: `/v1/transactions/${id}` });
+      return answerJson(202, answer, { location: `/v1/transactions/${id}`, ...quota });
     },
   };
 }

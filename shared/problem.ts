@@ -37,6 +37,7 @@ export const problemKinds = {
     title: 'Say which version is meant (If-Match)',
     retryable: false,
   },
+  'rate-limited': { status: 429, title: 'More than a limit lets through', retryable: true },
   'headers-too-large': { status: 431, title: 'The header fields are too large', retryable: false },
   'destination-refused': { status: 422, title: 'This destination is not allowed', retryable: false },
   internal: { status: 500, title: 'Something failed on our side', retryable: true },

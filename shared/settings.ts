@@ -54,6 +54,8 @@ const schema = z.object({
   SETWAY_PRIVATE_WEBHOOKS: z.enum(['refuse', 'allow']).default('refuse'),
   /** `/metrics` without an API key, where the network already guards it. */
   SETWAY_OPEN_METRICS: z.enum(['no', 'yes']).default('no'),
+  /** A limited publish waits so long for Redis, then its edge counts alone: above a round trip between continents. */
+  SETWAY_LIMIT_TIMEOUT_MS: whole(250, { least: 10, most: 5_000 }),
   /** Largest body of a publish. RabbitMQ 4 takes messages up to 16 MiB; a queue of large messages is slow for all. */
   SETWAY_MAX_BODY_BYTES: whole(1_048_576, { least: 1024, most: 8_388_608 }),
   /** Largest body of a bulk request. Each of its messages is bound by the setting above; all of them wait in memory. */

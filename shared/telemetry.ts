@@ -68,6 +68,16 @@ const catalogue = {
     help: 'Breaker of a webhook: 0 closed, 0.5 probing, 1 open; of several hosts the sum',
     labels: ['set', 'subscription'],
   },
+  setway_rate_limited_total: {
+    kind: 'counter',
+    help: 'Requests refused by a limit of their key or topic',
+    labels: ['by'],
+  },
+  setway_rate_limit_local_total: {
+    kind: 'counter',
+    help: 'Limited requests that the edge counted alone, because Redis was away or slow',
+    labels: [],
+  },
   setway_checks_total: {
     kind: 'counter',
     help: 'Checks of undecided transactions',

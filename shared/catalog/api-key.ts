@@ -11,6 +11,7 @@
 import { Buffer } from 'node:buffer';
 import { hash, timingSafeEqual } from 'node:crypto';
 import { crc32 } from './crc32.ts';
+import type { PublishLimit } from './publish-limit.ts';
 
 export type Scope = 'publish' | 'read' | 'manage';
 
@@ -27,6 +28,8 @@ export interface ApiKey {
   /** RFC 3339, or null for no expiry. */
   readonly expiresAt: string | null;
   readonly revokedAt: string | null;
+  /** How much it may publish; without it, as much as the SETs take. */
+  readonly publishLimit?: PublishLimit | undefined;
 }
 
 /** A key text whose checksum is right. */

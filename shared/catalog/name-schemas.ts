@@ -16,6 +16,17 @@ export const owner = z
   .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1–64 of A–Z, a–z, 0–9, "_", "-"')
   .default('default');
 
+/** How much may be published (shared/catalog/publish-limit.ts); without it, as much as the SETs take. */
+export const publishLimit = z.strictObject({
+  /** Per `per`. */
+  limit: z.int().min(1).max(1_000_000),
+  /** Messages (those of a bulk request one by one; the default), or requests. */
+  of: z.enum(['messages', 'requests']).default('messages'),
+  per: z.enum(['second', 'minute']).default('second'),
+  /** At once, after a pause; default: `limit`. */
+  burst: z.int().min(1).max(1_000_000).optional(),
+});
+
 /** Standard Webhooks secrets, the newest first: symmetric ones (`whsec_`), Ed25519 secret keys (`whsk_`), or both. */
 export const secrets = z
   .array(

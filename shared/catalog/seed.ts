@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { Problem } from '../problem.ts';
-import { name, owner } from './name-schemas.ts';
+import { name, owner, publishLimit } from './name-schemas.ts';
 import { subscription } from './subscription-schema.ts';
 import { topic } from './topic-schema.ts';
 
@@ -47,6 +47,7 @@ const apiKey = z.strictObject({
   maySetPlace: z.boolean().default(false),
   expiresAt: z.iso.datetime().nullable().default(null),
   revokedAt: z.iso.datetime().nullable().default(null),
+  publishLimit: publishLimit.optional(),
 });
 
 /** A user's database with a `setway_outbox` (shared/outbox/outbox.ts). */

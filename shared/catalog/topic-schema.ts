@@ -1,6 +1,6 @@
 /** A topic as a person writes it, with every default. */
 import { z } from 'zod';
-import { name, owner, secrets } from './name-schemas.ts';
+import { name, owner, publishLimit, secrets } from './name-schemas.ts';
 
 export const topic = z.strictObject({
   // By the rules of a publish, which names it.
@@ -16,4 +16,6 @@ export const topic = z.strictObject({
     .default(['explicit', 'pin', 'key', 'nearest', 'center']),
   /** Sign the questions to producers of transactions (check-back); without them no check URL is taken. */
   secrets: secrets.optional(),
+  /** How much may be published to it, by all keys together; without it, as much as the SETs take. */
+  publishLimit: publishLimit.optional(),
 });

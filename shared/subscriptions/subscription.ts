@@ -1,3 +1,4 @@
+import type { PublishLimit } from '../catalog/publish-limit.ts';
 import type { DeliveryPolicy } from './delivery-policy.ts';
 
 /** How a topic hands messages to its subscriptions: RabbitMQ's exchange types. */
@@ -15,6 +16,8 @@ export interface Topic {
   readonly rules: readonly RouteRule[];
   /** Sign the questions to producers of transactions (`whsec_…`), the newest first; without them nobody is asked. */
   readonly secrets?: readonly string[];
+  /** How much may be published to it, by all keys together; without it, as much as the SETs take. */
+  readonly publishLimit?: PublishLimit | undefined;
 }
 
 /** Where deliveries go: an https URL, or a webhook function of this deployment by name. */

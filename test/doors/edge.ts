@@ -92,6 +92,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     catalogWriter: { write: () => Promise.reject(new Error('not asked')) },
     sealer: createSealer([new Uint8Array(32)]),
     jobRuns: async () => [],
+    limiter: { take: () => Promise.reject(new Error('nothing is limited')) },
     publisher: {
       ...unasked,
       publish,
