@@ -12,7 +12,8 @@
  * once the second does nothing.
  */
 import { answerOf, type Sql } from './database.ts';
-import type { AuditFindings, AuditOptions } from './store.ts';
+import type { Row } from './rows.ts';
+import type { AuditFindings, AuditOptions, Listener } from './store.ts';
 
 export async function auditMessages(sql: Sql, options: AuditOptions): Promise<AuditFindings> {
   const { set, topics, listeners, afterMs, limit } = options;
@@ -103,23 +104,10 @@ export async function auditMessages(sql: Sql, options: AuditOptions): Promise<Au
       ((SELECT count(*) FROM fresh) >= ${limit} OR (SELECT count(*) FROM noted) >= ${limit}) AS more`,
     ]),
   );
-  const row = rows[0] ?? {};
-  return {
-    looked: Number(row['looked']),
-    replanned: Number(row['replanned']),
-    resent: Number(row['resent']),
-    isThereMore: row['more'] === true,
-  };
+  return findingsOf(rows[0] ?? {});
 }
 
-function listenerRow({
-  subscription,
-  topic,
-  pattern,
-  sinceMs,
-  pace,
-  order,
-}: AuditOptions['listeners'][number]) {
+function listenerRow({ subscription, topic, pattern, sinceMs, pace, order }: Listener): Row {
   return {
     subscription,
     topic,
@@ -127,5 +115,14 @@ function listenerRow({
     since: sinceMs / 1000,
     is_behind: pace === 'behind',
     keeps_order: order === 'kept',
+  };
+}
+
+function findingsOf(row: Row): AuditFindings {
+  return {
+    looked: Number(row['looked']),
+    replanned: Number(row['replanned']),
+    resent: Number(row['resent']),
+    isThereMore: row['more'] === true,
   };
 }
