@@ -18,6 +18,7 @@ import { jobDoors } from './jobs.ts';
 import { messageDoors } from './messages.ts';
 import { answerProblem, logEntryOf } from './problem-response.ts';
 import type { Log } from './problem-response.ts';
+import { pullDoors } from './pull.ts';
 import { redriveDoors } from './redrives.ts';
 import { referenceDoors } from './reference.ts';
 import { replayDoors } from './replay.ts';
@@ -50,6 +51,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...searchDoors(services),
     ...scheduledMessageDoors(services),
     ...deliveryDoors(services),
+    ...pullDoors(services),
     ...deadLetterDoors(services),
     ...redriveDoors(services),
     ...replayDoors(services),

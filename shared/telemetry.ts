@@ -38,6 +38,11 @@ const catalogue = {
     help: 'Webhook calls',
     labels: ['set', 'subscription', 'verdict'],
   },
+  setway_pulled_total: {
+    kind: 'counter',
+    help: 'Messages taken out of queues for pullers',
+    labels: ['set', 'subscription'],
+  },
   setway_delivery_seconds: {
     kind: 'histogram',
     help: 'Time of a webhook call',

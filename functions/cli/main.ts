@@ -92,8 +92,8 @@ function createKey(args: readonly string[]): void {
 }
 
 function asScope(text: string): Scope {
-  if (text === 'publish' || text === 'read' || text === 'manage') return text;
-  throw new Problem('invalid-request', `There is no scope "${text}": publish, read, manage.`);
+  if (text === 'publish' || text === 'read' || text === 'consume' || text === 'manage') return text;
+  throw new Problem('invalid-request', `There is no scope "${text}": publish, read, consume, manage.`);
 }
 
 async function readSeed(file: string | undefined) {

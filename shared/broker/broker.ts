@@ -52,6 +52,14 @@ export interface TakeDown {
   move(from: string, to: string, maxMessages: number): Promise<number>;
 }
 
+export interface TakeOptions {
+  /** In the order of preference. */
+  readonly queues: readonly string[];
+  readonly max: number;
+  /** Takes no further message once their bodies are so many bytes. */
+  readonly maxBytes: number;
+}
+
 export interface Broker {
   readonly state: BrokerState;
   /** Called on every change of state; the returned function unsubscribes. */
@@ -87,6 +95,12 @@ export interface Broker {
    * @throws Problem `not-found` when there is no such queue, `broker-unavailable` when not connected
    */
   consume(options: ConsumeOptions): Promise<Consumption>;
+  /**
+   * Takes messages that are ready, for as long as `work` lasts: what it has not settled by then, or when it throws, goes
+   * back to its queue.
+   * @throws Problem `broker-unavailable`; whatever `work` throws
+   */
+  take<T>(options: TakeOptions, work: (deliveries: readonly InboundDelivery[]) => Promise<T>): Promise<T>;
   /**
    * Messages ready in each queue, those in flight left out; a queue that is not there is left out.
    * @throws Problem `broker-unavailable` when not connected

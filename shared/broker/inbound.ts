@@ -1,8 +1,8 @@
 /** A message amqplib hands over, as the contract knows it. */
-import type { ConsumeMessage } from 'amqplib';
+import type { ConsumeMessage, GetMessage } from 'amqplib';
 import type { AmqpProperties, InboundMessage } from '../message/amqp-message.ts';
 
-export function toInbound({ content, fields, properties }: ConsumeMessage): InboundMessage {
+export function toInbound({ content, fields, properties }: ConsumeMessage | GetMessage): InboundMessage {
   return {
     body: content,
     routingKey: fields.routingKey,

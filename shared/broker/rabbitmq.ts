@@ -14,7 +14,16 @@ import type { OutboundMessage } from '../message/amqp-message.ts';
 import { asProblem, Problem } from '../problem.ts';
 import type { Topology } from '../topology/plan.ts';
 import { unavailable } from './amqp-problem.ts';
-import type { Broker, BrokerState, ConsumeOptions, Consumption, PublishOutcome, TakeDown } from './broker.ts';
+import type {
+  Broker,
+  BrokerState,
+  ConsumeOptions,
+  Consumption,
+  InboundDelivery,
+  PublishOutcome,
+  TakeDown,
+  TakeOptions,
+} from './broker.ts';
 import type { ReportEvent } from './broker-event.ts';
 import { openConnection } from './connection.ts';
 import type { Connection } from './connection.ts';
@@ -27,6 +36,7 @@ import { FastPublisher } from './fast-publisher.ts';
 import { createMissingExchanges } from './missing-exchanges.ts';
 import type { MissingExchanges } from './missing-exchanges.ts';
 import { Publisher } from './publisher.ts';
+import { takeSome } from './take.ts';
 
 export interface RabbitMqOptions {
   /** Nodes of one cluster, tried in turn: `amqp://user:password@host:5672/vhost`. */
@@ -125,6 +135,13 @@ class RabbitMq implements Broker {
     void consumption.over.then(() => this.#consumptions.delete(consumption));
     if (this.#closed) await consumption.stop(0);
     return consumption;
+  }
+
+  async take<T>(
+    options: TakeOptions,
+    work: (deliveries: readonly InboundDelivery[]) => Promise<T>,
+  ): Promise<T> {
+    return takeSome(this.#liveModel('take messages'), options, work);
   }
 
   async depths(queues: readonly string[]): Promise<ReadonlyMap<string, number>> {

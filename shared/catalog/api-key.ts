@@ -13,7 +13,8 @@ import { hash, timingSafeEqual } from 'node:crypto';
 import { crc32 } from './crc32.ts';
 import type { PublishLimit } from './publish-limit.ts';
 
-export type Scope = 'publish' | 'read' | 'manage';
+/** `consume`: pull messages, and say what became of them. */
+export type Scope = 'publish' | 'read' | 'consume' | 'manage';
 
 /** An API key as kept: never the secret, only its hash. */
 export interface ApiKey {

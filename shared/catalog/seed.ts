@@ -43,7 +43,7 @@ const apiKey = z.strictObject({
       /^[0-9a-f]{64}$/,
       'must be the SHA-256 of the secret, in hex: make a key with `setway keys create`',
     ),
-  scopes: z.array(z.enum(['publish', 'read', 'manage'])).min(1),
+  scopes: z.array(z.enum(['publish', 'read', 'consume', 'manage'])).min(1),
   maySetPlace: z.boolean().default(false),
   expiresAt: z.iso.datetime().nullable().default(null),
   revokedAt: z.iso.datetime().nullable().default(null),

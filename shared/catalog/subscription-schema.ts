@@ -59,9 +59,12 @@ export const subscription = subscriptionFields.superRefine((value, context) => {
   const isWebhook = value.kind === 'webhook';
   const refuse = (field: string, message: string): void =>
     context.addIssue({ code: 'custom', path: [field], message });
+  if (!isWebhook && value.ordered === 'together')
+    refuse('ordered', 'Only a webhook gets the items of a sequence together.');
   if (isWebhook && value.endpoint === undefined) refuse('endpoint', 'A webhook needs one.');
   if (isWebhook && value.secrets.length === 0) refuse('secrets', 'A webhook needs one to sign with.');
   if (!isWebhook && value.endpoint !== undefined) refuse('endpoint', 'Only a webhook has one.');
   // Nobody stands between the queue and those who take from it.
-  if (!isWebhook && value.filter !== undefined) refuse('filter', 'Only a webhook has one: use bindings.');
+  if (value.kind === 'amqp' && value.filter !== undefined)
+    refuse('filter', 'A native consumer has none: use bindings.');
 });

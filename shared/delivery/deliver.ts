@@ -26,7 +26,7 @@ import { isPushed, type Subscription } from '../subscriptions/subscription.ts';
 import { createCaller, leased, type Caller, type CallerParts, type Room } from './caller.ts';
 import { createHearing } from './hearing.ts';
 import type { Deferred } from './lane.ts';
-import { leaseEnded } from './lease-ended.ts';
+import { leaseEnded, offered } from './lease-ended.ts';
 import { tryAgainMs, untilItWorks } from './patience.ts';
 import { createRecord, type Known, type Patiently } from './record.ts';
 
@@ -68,6 +68,8 @@ interface Held extends Known {
 const unackedMs = 10 * 60_000;
 /** How long a retry waits for a subscription that is paused, disabled or unknown now. */
 const pausedRetryMs = 60_000;
+/** What waits to be pulled is the puller's to find: its entry only has to stay. */
+const unpulledMs = 600_000;
 
 export function createDeliverer(parts: DeliverParts): Deliverer {
   let isLeaving = false;
@@ -103,11 +105,16 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     // Kept no longer: the retention is over.
     if (!message) return store.finish([entry]);
     // Unknown may mean that this host's catalog is older than the subscription. One that was removed ends with its message.
-    if (subscription?.status !== 'active' || !isPushed(subscription))
-      return store.release([entry], pausedRetryMs);
-    if (!status && !hears(subscription, message)) return store.finish([entry]);
+    if (!subscription) return store.release([entry], pausedRetryMs);
     if (status?.state === 'LEASED')
       return record.write({ ...leaseEnded(message, subscription, status.attempts), lease: entry });
+    if (!status && !hears(subscription, message)) return store.finish([entry]);
+    if (subscription.kind === 'pull')
+      return status
+        ? store.release([entry], unpulledMs)
+        : record.write({ ...offered(message.id, subscription.name), lease: entry });
+    if (subscription.status !== 'active' || !isPushed(subscription))
+      return store.release([entry], pausedRetryMs);
     // A call that outlasts the lease would be made twice: by then the entry is somebody else's.
     const isWanted = (): boolean => parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
     const outcome = await caller.call(message, subscription, entry.attempts + 1, leased(isWanted));

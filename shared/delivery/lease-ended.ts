@@ -1,4 +1,5 @@
 /** What becomes of a try whose outcome nobody told before its lease ended, or of one that its holder calls failed. */
+import type { MessageId } from '../identifier.ts';
 import type { Message } from '../message/message.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import { waitAfterMs } from '../subscriptions/delivery-policy.ts';
@@ -25,4 +26,10 @@ export function afterFailure(
   const delayMs = waitAfterMs(subscription, message, attempt, Math.random);
   if (delayMs !== undefined) return { state: 'RETRY', retryAfterMs: delayMs };
   return { state: subscription.atEnd === 'drop' ? 'SKIPPED' : 'DEAD', retryAfterMs: 0 };
+}
+
+/** It waits to be pulled; nobody has tried it. */
+export function offered(messageId: MessageId, subscription: string): DeliveryOutcome {
+  const shared = { messageId, subscription, attempt: 0, status: null, error: null };
+  return { ...shared, state: 'RETRY', durationMs: null, retryAfterMs: 0 };
 }

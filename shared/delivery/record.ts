@@ -111,6 +111,6 @@ function keyOf({ refs, subscription }: DueEntry): readonly DeliveryKey[] {
   return refs.slice(0, 1).map((messageId) => ({ messageId, subscription: subscription ?? '' }));
 }
 
-function keyText({ messageId, subscription }: DeliveryKey): string {
+export function keyText({ messageId, subscription }: DeliveryKey): string {
   return `${messageId}/${subscription}`;
 }

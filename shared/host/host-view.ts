@@ -22,6 +22,8 @@ export interface HostView {
   topic(name: string): Topic | undefined;
   /** Those whose messages this host pushes to a webhook. */
   active(): readonly PushedSubscription[];
+  /** Active ones whose messages leave a record here: what is pushed, and what is pulled. */
+  recorded(): readonly Subscription[];
   /** The longest time one webhook call may take; 0 without subscriptions. */
   longestTimeoutMs(): number;
   /** Whether the catalog was read: before, every subscription looks unknown. */
@@ -63,6 +65,10 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
         .flatMap((name) => subscription(name) ?? [])
         .filter(isPushed)
         .filter(({ status }) => status === 'active'),
+    recorded: () =>
+      [...subscriptions.keys()]
+        .flatMap((name) => subscription(name) ?? [])
+        .filter(({ kind, status }) => kind !== 'amqp' && status === 'active'),
     longestTimeoutMs: () => Math.max(0, ...[...subscriptions.values()].map(({ timeoutMs }) => timeoutMs)),
     async refresh() {
       const catalog = await source.current();

@@ -14,6 +14,7 @@ import { atMost } from '../deadline.ts';
 import { createAnswering } from '../delivery/answer.ts';
 import type { Courier } from '../delivery/courier.ts';
 import { createDeliverer, type Deliverer } from '../delivery/deliver.ts';
+import { createPuller, type PullParts } from '../delivery/pull.ts';
 import type { OrderParts } from '../ordering/desk.ts';
 import { createOrderer, type Orderer } from '../ordering/ordering.ts';
 import { shardOf } from '../message/shard.ts';
@@ -170,6 +171,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     },
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
     ...callsAboutMessages(parts, view, onDue),
+    ...openPuller(parts, view, { onDue, ready, arrive: (...arrived) => orderer.arrive(...arrived) }),
     ...decider.link,
     status: () => statusOf(parts, committer.unsettled),
     ...createCatalogCalls(parts, view, reconcile),
@@ -187,7 +189,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
       return due.handle(kind, life === 'started' ? { ...budget, whenDry: 'leave' } : budget);
     },
     shift: (budget) => runShift({ ...timing, clock, consumptions, deliverer, due, ready, active }, budget),
-    backlog: () => ready(firstConnectionMs).then(() => backlogOf(broker, active())),
+    backlog: () => ready(firstConnectionMs).then(() => backlogOf(broker, view.recorded())),
     async stop() {
       if (life === 'stopped') return;
       life = 'stopped';
@@ -243,6 +245,19 @@ async function windDown({ broker, clock, register, timing }: SetHostParts, work:
 async function connect({ broker, clock }: SetHostParts, view: HostView, maxMs: number): Promise<void> {
   await until(clock, Math.min(firstConnectionMs, maxMs), () => broker.state !== 'disconnected');
   await view.refresh();
+}
+
+function openPuller(
+  parts: SetHostParts,
+  view: HostView,
+  { ready, ...links }: Pick<PullParts, 'arrive' | 'onDue'> & Pick<SetHost, 'ready'>,
+): ReturnType<typeof createPuller> {
+  return createPuller({
+    ...parts,
+    ...links,
+    ready: async () => (view.isLoaded ? undefined : ready(firstConnectionMs)),
+    subscription: (name) => view.subscription(name),
+  });
 }
 
 function openOrderer(

@@ -1,7 +1,7 @@
 /** One call of the head of a stream, and what comes of it. Lanes and sequences share it. */
 import type { Message } from '../message/message.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
-import { leaseEnded } from '../delivery/lease-ended.ts';
+import { leaseEnded, offered } from '../delivery/lease-ended.ts';
 import type { LoadLease, StreamItem, StreamView } from '../store/ordered-store.ts';
 import type { Desk, OrderParts } from './desk.ts';
 
@@ -47,6 +47,7 @@ export async function callHead(
     return 'ended';
   }
   if (item.state === 'LEASED') return leaseEnded(message, subscription, item.attempts);
+  if (subscription.kind === 'pull') return offer(desk, lease, { item, message, view });
   // A call that outlasts the lease would be made beside the next holder's.
   const isWanted = (): boolean =>
     !desk.isStopping() && parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
@@ -55,6 +56,17 @@ export async function callHead(
     : undefined;
   if (!outcome) return giveBack(desk, lease, 0);
   return 'deferMs' in outcome ? giveBack(desk, lease, outcome.deferMs) : outcome;
+}
+
+/** What waits to be pulled is the puller's to find; done, failed and the end of its lease wake the stream. */
+const unpulledMs = 600_000;
+
+/** Lets a puller find it. */
+async function offer(desk: Desk, lease: LoadLease, { item, message, view }: Head): Promise<'ended'> {
+  const outcome = offered(message.id, lease.subscription);
+  if (isAtItsBeginning(item)) await desk.step([{ lease, position: item.position, outcome }]);
+  await desk.store.rest(lease, view, unpulledMs);
+  return 'ended';
 }
 
 async function giveBack(desk: Desk, lease: LoadLease, afterMs: number): Promise<'ended'> {

@@ -15,6 +15,7 @@ import type {
   ReplayRequest,
 } from './dead-letters.ts';
 import type { AnswerEffect, DeliveryAnswer } from './delivery-answer.ts';
+import type { PulledMessage, PullRequest } from './pull.ts';
 import type { FoundMessage, MessageSearch, ScheduledQuery } from './search.ts';
 import type { Schedule, ScheduleChange, ScheduleRecord } from './schedule.ts';
 
@@ -270,6 +271,13 @@ export interface SetLink {
   changeSchedule(change: ScheduleChange): Promise<ScheduleRecord | undefined>;
   /** What consumers say of deliveries they hold. @returns what came of each, in order */
   answer(answers: readonly DeliveryAnswer[]): Promise<readonly AnswerEffect[]>;
+  /**
+   * Messages of a subscription that is pulled, leased; none when none waits.
+   * @throws Problem `not-found` when it is not, `conflict` when it is paused
+   */
+  pull(request: PullRequest): Promise<readonly PulledMessage[]>;
+  /** Whether a pull would find something; waits for it. Leases nothing. */
+  awaitMessages(subscription: string, waitMs: number): Promise<boolean>;
   status(): Promise<SetStatus>;
   /** Subscriptions this SET has stopped by itself, by name. */
   stopped(): Promise<{ readonly set: string; readonly stops: Readonly<Record<string, Stop>> }>;
@@ -302,6 +310,8 @@ export const setLinkCalls = [
   'listSchedules',
   'changeSchedule',
   'answer',
+  'pull',
+  'awaitMessages',
   'status',
   'stopped',
   'enable',

@@ -27,6 +27,7 @@ import {
   moveSchedule,
 } from './schedules.ts';
 import { searchMessages } from './search.ts';
+import { leaseWaiting, nextWaitingInMs } from './pulls.ts';
 import type { Store } from './store.ts';
 import { cancelScheduled, listScheduled, moveScheduled } from './waiting-messages.ts';
 import { decideTransaction, findTransaction, recordCheck } from './transactions.ts';
@@ -58,6 +59,8 @@ export function openStore(sql: Sql): Store {
     moveSchedule: (lease, id, move) => moveSchedule(sql, lease, id, move),
     audit: (options) => auditMessages(sql, options),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
+    lease: (options) => leaseWaiting(sql, options),
+    nextWaitingInMs: (subscription) => nextWaitingInMs(sql, subscription),
     answer: (answers, host) => recordAnswers(sql, answers, host),
     holdKeys: (wanted, host) => holdKeys(sql, wanted, host),
     releaseKeys: (held, host) => releaseKeys(sql, held, host),

@@ -178,6 +178,19 @@ export interface FruitlessCheck {
   readonly host: string;
 }
 
+export interface PullOptions {
+  readonly set: string;
+  readonly host: string;
+  readonly subscription: string;
+  readonly max: number;
+  readonly leaseMs: number;
+}
+
+export interface LeasedMessage {
+  readonly message: Message;
+  readonly attempt: number;
+}
+
 export interface Store extends Agenda, OrderedStore {
   /**
    * Commits offers, units whole or not at all, with one agenda entry for all that may be sent now. Equal ids and equal
@@ -234,6 +247,10 @@ export interface Store extends Agenda, OrderedStore {
     outcomes: readonly DeliveryOutcome[],
     by: { readonly set: string; readonly host: string },
   ): Promise<readonly DeliveryKey[]>;
+  /** Leases deliveries that wait to be pulled; nobody else gets them meanwhile. */
+  lease(options: PullOptions): Promise<readonly LeasedMessage[]>;
+  /** How soon a delivery may be pulled: 0 or less when one waits; undefined when there is none. */
+  nextWaitingInMs(subscription: string): Promise<number | undefined>;
   /** What consumers say of deliveries they hold, or held. @returns what came of each, in order */
   answer(answers: readonly AnswerToRecord[], host: string): Promise<readonly AnswerEffect[]>;
   /** Takes keys that nobody else has at work. @returns which of them are ours now */

@@ -66,10 +66,22 @@ export function mortalBroker(broker: Broker, life: Life): Broker {
   const part = mortal(broker, 'broker', { life, steps });
   return new Proxy(part, {
     get(target, property) {
+      if (property === 'take') return mortalTake(broker, life);
       if (property !== 'consume') return Reflect.get(target, property, target) as unknown;
       return (options: ConsumeOptions) => broker.consume(mortalOptions(options, life));
     },
   });
+}
+
+/** Beginning and end of a take are a step; the dead never come back from what they began. */
+function mortalTake(broker: Broker, life: Life): Broker['take'] {
+  return async (options, work) => {
+    if (!life.passes('broker.take', 'before')) return never;
+    const result = await broker.take(options, (deliveries) =>
+      life.isOver ? never : work(deliveries.map((delivery) => mortalDelivery(delivery, life))),
+    );
+    return life.passes('broker.take', 'after') ? result : never;
+  };
 }
 
 function mortalOptions(options: ConsumeOptions, life: Life): ConsumeOptions {

@@ -153,6 +153,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         'load',
         'record',
         'answer',
+        'lease',
         'deliveries',
         'claim',
         'nextDueInMs',

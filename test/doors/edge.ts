@@ -114,6 +114,8 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
       listSchedules: async () => [],
       changeSchedule: async () => undefined,
       answer: async () => [],
+      pull: async () => [],
+      awaitMessages: async () => false,
       status: () => Promise.reject(new Error('no status')),
       stopped: async () => ({ set, stops: {} }),
       enable: async () => undefined,

@@ -70,6 +70,8 @@ function openEdge(
       stopped: () => Promise.reject(new Error('not asked')),
       enable: () => Promise.reject(new Error('not asked')),
       follow: () => Promise.reject(new Error('not asked')),
+      pull: () => Promise.reject(new Error('not asked')),
+      awaitMessages: () => Promise.reject(new Error('not asked')),
       status: () => Promise.reject(new Error('not asked')),
       cancel: () => Promise.reject(new Error('not asked')),
       move: () => Promise.reject(new Error('not asked')),

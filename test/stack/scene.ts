@@ -71,6 +71,10 @@ export async function openScene(
 }
 
 function keyOf(owner: string) {
-  const { text, key } = mintApiKey({ owner, scopes: ['publish', 'read', 'manage'], maySetPlace: true });
+  const { text, key } = mintApiKey({
+    owner,
+    scopes: ['publish', 'read', 'consume', 'manage'],
+    maySetPlace: true,
+  });
   return { text, key: { ...key, scopes: [...key.scopes] } };
 }
