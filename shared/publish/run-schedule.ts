@@ -34,20 +34,36 @@ export async function runSchedules(
   const loaded = new Map(
     (await store.loadSchedules(entries)).map((schedule) => [schedule.id.slice(4), schedule]),
   );
-  await Promise.allSettled(
-    entries.map(async (entry) => {
-      const schedule = loaded.get(entry.refs[0]?.slice(4) ?? '');
-      // Paused or deleted.
-      if (!schedule) return store.finish([entry]);
-      const { publish, nextMs } = ticksDue(schedule);
-      const offers = publish.map((tickMs) => offerOf(parts.set, schedule, tickMs));
-      const receipts = offers.length > 0 ? await parts.committer.accept(offers, { waitMs: 0 }) : [];
-      // Stays claimed, and falls due again.
-      if (receipts.some(({ refusal }) => refusal)) return undefined;
-      const ran = offers.map(({ message }, index) => ({ tickMs: publish[index] ?? 0, message: message.id }));
-      return store.moveSchedule(entry, schedule.id, { ran, ...(nextMs === undefined ? {} : { nextMs }) });
-    }),
+  const known = entries.flatMap((entry) => {
+    const schedule = loaded.get(entry.refs[0]?.slice(4) ?? '');
+    return schedule ? [{ entry, schedule }] : [];
+  });
+  const published = await Promise.allSettled(
+    known.map(({ entry, schedule }) => publishDue(parts, entry, schedule)),
   );
+  // What was not stored stays claimed, and falls due again.
+  const moves = published.flatMap((each) => (each.status === 'fulfilled' ? (each.value ?? []) : []));
+  // Paused or deleted.
+  const ended = entries.filter((entry) => !known.some((each) => each.entry === entry));
+  await Promise.all([
+    moves.length > 0 ? store.moveSchedules(moves) : undefined,
+    ended.length > 0 ? store.finish(ended) : undefined,
+  ]);
+}
+
+/** @returns where the schedule goes from here; undefined when a message was refused */
+async function publishDue(
+  { set, committer }: RunScheduleParts,
+  { entry, token }: DueEntry,
+  schedule: DueSchedule,
+): Promise<ScheduleMove | undefined> {
+  const { publish, nextMs } = ticksDue(schedule);
+  const offers = publish.map((tickMs) => offerOf(set, schedule, tickMs));
+  const receipts = offers.length > 0 ? await committer.accept(offers, { waitMs: 0 }) : [];
+  if (receipts.some(({ refusal }) => refusal)) return undefined;
+  const ran = offers.map(({ message }, index) => ({ tickMs: publish[index] ?? 0, message: message.id }));
+  const next = nextMs === undefined ? {} : { nextMs };
+  return { lease: { entry, token }, id: schedule.id, ran, ...next };
 }
 
 /** Which ticks are to be published now, and which comes next. Pure. */

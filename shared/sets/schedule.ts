@@ -60,6 +60,8 @@ export interface DueSchedule extends Schedule {
 
 /** What a look at a due schedule came to. */
 export interface ScheduleMove {
+  readonly lease: { readonly entry: string; readonly token: string };
+  readonly id: ScheduleId;
   readonly ran: readonly { readonly tickMs: number; readonly message: MessageId }[];
   /** Absent: it never comes again. */
   readonly nextMs?: number;

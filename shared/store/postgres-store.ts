@@ -24,7 +24,7 @@ import {
   findSchedule,
   listSchedules,
   loadSchedules,
-  moveSchedule,
+  moveSchedules,
 } from './schedules.ts';
 import { searchMessages } from './search.ts';
 import { leaseWaiting, nextWaitingInMs } from './pulls.ts';
@@ -56,7 +56,7 @@ export function openStore(sql: Sql): Store {
     listSchedules: (owner) => listSchedules(sql, owner),
     changeSchedule: (set, change) => changeSchedule(sql, set, change),
     loadSchedules: (entries) => loadSchedules(sql, entries),
-    moveSchedule: (lease, id, move) => moveSchedule(sql, lease, id, move),
+    moveSchedules: (moves) => moveSchedules(sql, moves),
     audit: (options) => auditMessages(sql, options),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
     lease: (options) => leaseWaiting(sql, options),

@@ -1,6 +1,6 @@
 /** Schedules in one database. One query, one function. */
 import { Buffer } from 'node:buffer';
-import type { DueEntry, Lease } from '../agenda/agenda.ts';
+import type { DueEntry } from '../agenda/agenda.ts';
 import { fromUuid, scheduleOf, toUuid, type ScheduleId } from '../identifier.ts';
 import { Problem } from '../problem.ts';
 import type {
@@ -68,12 +68,7 @@ function recordOf(row: Row): ScheduleRecord {
   const message = row['message'] as Schedule['message'];
   const runs = (row['runs'] ?? []) as readonly { tick: string; message: string; at: string }[];
   return {
-    id: scheduleOf(idOf(row['id'])),
-    owner: text(row['owner']),
-    name: textOrNull(row['name']),
-    cron: text(row['cron']),
-    timeZone: text(row['time_zone']),
-    missed: row['missed'] as Missed,
+    ...shared(row),
     state: row['state'] as ScheduleRecord['state'],
     set: text(row['set_id']),
     topic: message.topic,
@@ -87,6 +82,18 @@ function recordOf(row: Row): ScheduleRecord {
       at: instant(at),
     })),
     fingerprint: textOrNull(row['fingerprint']),
+  };
+}
+
+/** What a schedule is to people and to whoever runs it. */
+function shared(row: Row): Pick<Schedule, 'id' | 'owner' | 'name' | 'cron' | 'timeZone' | 'missed'> {
+  return {
+    id: scheduleOf(idOf(row['id'])),
+    owner: text(row['owner']),
+    name: textOrNull(row['name']),
+    cron: text(row['cron']),
+    timeZone: text(row['time_zone']),
+    missed: row['missed'] as Missed,
   };
 }
 
@@ -141,12 +148,7 @@ export async function loadSchedules(sql: Sql, entries: readonly DueEntry[]): Pro
   return rows.map((row) => {
     const content = row['message'] as Omit<Schedule['message'], 'body'>;
     return {
-      id: scheduleOf(idOf(row['id'])),
-      owner: text(row['owner']),
-      name: textOrNull(row['name']),
-      cron: text(row['cron']),
-      timeZone: text(row['time_zone']),
-      missed: row['missed'] as Missed,
+      ...shared(row),
       message: { ...content, body: Buffer.from(text(row['body64']), 'base64') },
       nowMs: Number(row['now_ms']),
       sinceMs: Number(row['since_ms']),
@@ -155,32 +157,41 @@ export async function loadSchedules(sql: Sql, entries: readonly DueEntry[]): Pro
   });
 }
 
-/** Writes what was published and moves schedule and entry to the next tick, all while the lease is held. */
-export async function moveSchedule(
-  sql: Sql,
-  lease: Lease,
-  id: ScheduleId,
-  { ran, nextMs }: ScheduleMove,
-): Promise<void> {
-  const uuid = toUuid(id);
-  const next = nextMs === undefined ? null : new Date(nextMs).toISOString();
+/**
+ * Writes what was published and moves schedules and their entries to the next ticks, each while its lease is held. Rows
+ * are locked as a pause locks them, schedules before entries, so that the two wait for each other and do not deadlock.
+ */
+export async function moveSchedules(sql: Sql, moves: readonly ScheduleMove[]): Promise<void> {
+  const wished = moves.map(({ lease, id, nextMs }) => ({
+    ...lease,
+    id: toUuid(id),
+    next: nextMs === undefined ? null : new Date(nextMs).toISOString(),
+  }));
+  const ran = moves.flatMap(({ id, ran: runs }) =>
+    runs.map(({ tickMs, message }) => ({ id: toUuid(id), tick: tickMs / 1000, message: toUuid(message) })),
+  );
   await answerOf(sql`
-    WITH held AS (
-      SELECT id FROM agenda WHERE id = ${lease.entry}::bigint AND lease_token = ${lease.token}::bigint FOR UPDATE
+    WITH wished AS MATERIALIZED (
+      SELECT * FROM json_to_recordset(${JSON.stringify(wished)}::json) AS w(entry bigint, token bigint, id uuid, next timestamptz)
+    ), locked AS MATERIALIZED (
+      SELECT id FROM schedule WHERE id IN (SELECT id FROM wished) ORDER BY id FOR UPDATE
+    ), held AS MATERIALIZED (
+      SELECT w.* FROM agenda a JOIN wished w ON a.id = w.entry AND a.lease_token = w.token
+      WHERE (SELECT count(*) FROM locked) >= 0 ORDER BY a.id FOR UPDATE OF a
     ), moved AS (
-      UPDATE schedule s SET next_at = ${next}::timestamptz FROM held WHERE s.id = ${uuid} AND s.state = 'ACTIVE'
-      RETURNING s.id
+      UPDATE schedule s SET next_at = held.next FROM held WHERE s.id = held.id AND s.state = 'ACTIVE' RETURNING s.id
     ), written AS (
       INSERT INTO schedule_run (schedule_id, tick, message_id)
-      SELECT moved.id, to_timestamp(r.tick_ms / 1000), r.message
-      FROM moved, unnest(${ran.map(({ tickMs }) => tickMs)}::double precision[], ${ran.map(({ message }) => toUuid(message))}::uuid[]) AS r(tick_ms, message)
+      SELECT id, to_timestamp(tick), message
+      FROM json_to_recordset(${JSON.stringify(ran)}::json) AS r(id uuid, tick double precision, message uuid) JOIN moved USING (id)
       ON CONFLICT (schedule_id, tick) DO NOTHING
     ), forgotten AS (
-      DELETE FROM schedule_run USING moved WHERE schedule_id = moved.id AND tick < (
-        SELECT tick FROM schedule_run WHERE schedule_id = ${uuid} ORDER BY tick DESC OFFSET ${keptRuns - 1} LIMIT 1)
+      DELETE FROM schedule_run old USING moved WHERE old.schedule_id = moved.id AND old.tick < (
+        SELECT tick FROM schedule_run WHERE schedule_id = moved.id ORDER BY tick DESC OFFSET ${keptRuns - 1} LIMIT 1)
     ), again AS (
-      UPDATE agenda a SET due_at = ${next}::timestamptz, lease_token = nextval('lease_token')
-      FROM held, moved WHERE a.id = held.id AND ${next !== null}::boolean
+      UPDATE agenda a SET due_at = held.next, lease_token = nextval('lease_token')
+      FROM held JOIN moved USING (id) WHERE a.id = held.entry AND held.next IS NOT NULL
     )
-    DELETE FROM agenda a USING held WHERE a.id = held.id AND (${next === null}::boolean OR NOT EXISTS (SELECT FROM moved))`);
+    DELETE FROM agenda a USING held
+    WHERE a.id = held.entry AND (held.next IS NULL OR held.id NOT IN (SELECT id FROM moved))`);
 }

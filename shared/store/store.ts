@@ -238,8 +238,8 @@ export interface Store extends Agenda, OrderedStore {
   changeSchedule(set: string, change: ScheduleChange): Promise<ScheduleRecord | undefined>;
   /** The active schedules of claimed entries. */
   loadSchedules(entries: readonly DueEntry[]): Promise<readonly DueSchedule[]>;
-  /** Moves a schedule and its entry to the next tick, while the lease is held. */
-  moveSchedule(lease: Lease, id: ScheduleId, move: ScheduleMove): Promise<void>;
+  /** Moves schedules and their entries to the next ticks, each while its lease is held. */
+  moveSchedules(moves: readonly ScheduleMove[]): Promise<void>;
   /** Looks through the next messages in the order they were stored, and repairs what is missing. */
   audit(options: AuditOptions): Promise<AuditFindings>;
   /** Records outcomes, their attempts, and the agenda entries of retries and leases. @returns what got such an entry */

@@ -161,7 +161,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         'release',
         'stepRedrive',
         'loadSchedules',
-        'moveSchedule',
+        'moveSchedules',
         'loadGapCallbacks',
         'recordGapTold',
       ];

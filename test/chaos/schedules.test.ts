@@ -8,8 +8,8 @@ import { groups, openOneSet, set, settled } from './one-set.ts';
 
 const stack = useStack();
 
-const crashes = ['store.claim', 'store.loadSchedules', 'store.commit', 'store.moveSchedule'].flatMap((step) =>
-  (['before', 'after'] as const).map((moment) => ({ step, moment })),
+const crashes = ['store.claim', 'store.loadSchedules', 'store.commit', 'store.moveSchedules'].flatMap(
+  (step) => (['before', 'after'] as const).map((moment) => ({ step, moment })),
 );
 
 describe.concurrent('a schedule', () => {
