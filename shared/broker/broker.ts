@@ -41,8 +41,6 @@ export interface ConsumeOptions {
 export interface TakeDown {
   /** Undoes bindings; one that is not there is fine. */
   unbind(bindings: readonly BindingPlan[]): Promise<void>;
-  /** Deletes an exchange; one that something is bound to is `in use` and stays. */
-  removeExchange(name: string): Promise<'gone' | 'in use'>;
   /** Deletes a queue; if it must be `spent`, one with messages or consumers is `in use` and stays. */
   removeQueue(name: string, state: 'spent' | 'any'): Promise<'gone' | 'in use'>;
   /**
@@ -86,8 +84,9 @@ export interface Broker {
    * remembered in place of the one before, even when this call fails, and declared again after a reconnect.
    * @throws Problem `conflict` naming what exists with other arguments (the rest is declared all the same);
    * `broker-unavailable` when not connected
+   * @param replaced exchanges that are there with another type: deleted first, if nothing is bound to them
    */
-  provision(topology: Topology): Promise<void>;
+  provision(topology: Topology, replaced?: readonly string[]): Promise<void>;
   /** Takes down what a topology does not want any more. */
   readonly takeDown: TakeDown;
   /**

@@ -29,7 +29,7 @@ import { openConnection } from './connection.ts';
 import type { Connection } from './connection.ts';
 import { startConsumption } from './consumer.ts';
 import type { RunningConsumption } from './consumer.ts';
-import { createTakeDown } from './take-down.ts';
+import { createTakeDown, removeExchanges } from './take-down.ts';
 import { readDepths } from './depths.ts';
 import { declareTopology } from './declare.ts';
 import { FastPublisher } from './fast-publisher.ts';
@@ -120,9 +120,11 @@ class RabbitMq implements Broker {
     return this.#fastPublisher.publish(messages);
   }
 
-  async provision(topology: Topology): Promise<void> {
+  async provision(topology: Topology, replaced: readonly string[] = []): Promise<void> {
+    // First of all: who finds an exchange missing from now on declares the new one.
     this.#topology = topology;
     const model = this.#liveModel('declare the topology');
+    await removeExchanges(model, replaced);
     await declareTopology(model, topology);
     this.#missing.forget();
   }

@@ -23,13 +23,6 @@ export function createTakeDown(live: (doing: string) => ChannelModel): TakeDown 
         ).catch(unlessGone);
       }
     },
-    async removeExchange(name) {
-      const doing = `delete the exchange "${name}"`;
-      const remove = onChannel(live(doing), doing, (channel) =>
-        channel.deleteExchange(name, { ifUnused: true }),
-      );
-      return endOf(remove);
-    },
     async removeQueue(name, state) {
       const doing = `delete the queue "${name}"`;
       const remove = onChannel(live(doing), doing, async (channel) => {
@@ -52,6 +45,16 @@ export function createTakeDown(live: (doing: string) => ChannelModel): TakeDown 
       }
     },
   };
+}
+
+/** Deletes those that nothing is bound to; the others stay. */
+export async function removeExchanges(model: ChannelModel, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const remove = onChannel(model, `delete the exchange "${name}"`, (channel) =>
+      channel.deleteExchange(name, { ifUnused: true }),
+    );
+    await endOf(remove);
+  }
 }
 
 async function onChannel<T>(

@@ -51,13 +51,13 @@ export function createTopologyKeeper({ broker, register }: TopologyKeeperParts):
     const plan = planTopology([...catalog.topics.values()], [...catalog.subscriptions.values()]);
     const wanted = declaredBy(plan, catalog.version);
     const noted = await register.note(wanted);
-    const replaced = await replaceExchanges(broker, plan, noted);
-    if (replaced.length > 0) {
+    const replaced = otherTypes(plan, noted);
+    const refusal = await provision(broker, plan, replaced);
+    isDeclared = true;
+    if (replaced.length > 0 && !refusal) {
       await register.forget(replaced);
       await register.note(wanted);
     }
-    const refusal = await provision(broker, plan);
-    isDeclared = true;
     const names = new Set(wanted.map(({ kind, name }) => `${kind} ${name}`));
     const surplus = noted.filter(
       ({ kind, name, version }) => version < catalog.version && !names.has(`${kind} ${name}`),
@@ -80,14 +80,22 @@ export function createTopologyKeeper({ broker, register }: TopologyKeeperParts):
     retired = [...retired.slice(retiredPerTurn), ...kept];
   };
 
+  const turnTo = async (catalog: Catalog): Promise<void> => {
+    if (broker.state === 'disconnected' || catalog.version < followed) return;
+    if (followed !== catalog.version) await declare(catalog);
+    else if (retired.length > 0) await retire(catalog);
+  };
+  /** One after the other: an older version must not declare what a newer one just took down. */
+  let last: Promise<void> = Promise.resolve();
+
   return {
     get isDeclared() {
       return isDeclared;
     },
-    async follow(catalog) {
-      if (broker.state === 'disconnected') return;
-      if (followed !== catalog.version) await declare(catalog);
-      else if (retired.length > 0) await retire(catalog);
+    follow(catalog) {
+      const turn = last.then(() => turnTo(catalog));
+      last = turn.catch(() => undefined);
+      return turn;
     },
   };
 }
@@ -109,9 +117,16 @@ function unlessGone(error: unknown): void {
 }
 
 /** @returns what RabbitMQ refused for good; the rest is declared then. @throws Problem `broker-unavailable` */
-async function provision(broker: Broker, plan: Topology): Promise<Problem | undefined> {
+async function provision(
+  broker: Broker,
+  plan: Topology,
+  replaced: readonly Declared[],
+): Promise<Problem | undefined> {
   try {
-    await broker.provision(plan);
+    await broker.provision(
+      plan,
+      replaced.map(({ name }) => name),
+    );
     return undefined;
   } catch (error) {
     const problem = asProblem(error);
@@ -120,17 +135,10 @@ async function provision(broker: Broker, plan: Topology): Promise<Problem | unde
   }
 }
 
-/** RabbitMQ cannot change an exchange's type. Returns those that are gone, to be declared anew. */
-async function replaceExchanges(
-  { takeDown }: Broker,
-  { exchanges }: Topology,
-  noted: readonly Declared[],
-): Promise<readonly Declared[]> {
+/** Exchanges that were declared with another type. */
+function otherTypes({ exchanges }: Topology, noted: readonly Declared[]): readonly Declared[] {
   const types = new Map(exchanges.map(({ name, type }) => [name, type]));
-  const gone: Declared[] = [];
-  for (const each of noted) {
-    if (each.kind !== 'exchange' || (types.get(each.name) ?? each.type) === each.type) continue;
-    if ((await takeDown.removeExchange(each.name)) === 'gone') gone.push(each);
-  }
-  return gone;
+  return noted.filter(
+    (each) => each.kind === 'exchange' && (types.get(each.name) ?? each.type) !== each.type,
+  );
 }
