@@ -28,6 +28,7 @@ import { scheduledMessageDoors } from './scheduled-messages.ts';
 import type { Services } from './services.ts';
 import { sequenceDoors } from './sequences.ts';
 import { setDoors } from './sets.ts';
+import { subscriptionSecretDoors } from './subscription-secrets.ts';
 import { subscriptionDoors } from './subscriptions.ts';
 import { topicDoors } from './topics.ts';
 import { traceIdOf, validTraceparent } from './trace-context.ts';
@@ -59,6 +60,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...scheduleDoors(services),
     ...topicDoors(services),
     ...subscriptionDoors(services),
+    ...subscriptionSecretDoors(services),
     ...jobDoors(services),
     ...setDoors(services),
     ...healthDoors(services),

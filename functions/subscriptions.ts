@@ -205,7 +205,7 @@ function change(services: Services): Door {
       const fields = await readFields(request);
       const name = parameter('name');
       const kept = await changeEntry(services, { name, owner, request }, (opened) => {
-        const { since: _since, madeBy: _madeBy, ...before } = opened;
+        const { since: _since, madeBy: _madeBy, retiring: _retiring, ...before } = opened;
         const after = readValue(patched(before, fields, fixedFields), subscriptionSchema);
         checkDestination(after, services.webhookPolicy);
         return after;
@@ -257,7 +257,7 @@ interface Meant {
  * Changes one entry, which `after` makes of what is there; both with their secrets open.
  * @throws Problem `not-found`, `precondition-required`, `precondition-failed`, and what `after` throws
  */
-async function changeEntry(
+export async function changeEntry(
   services: Services,
   meant: Meant,
   after: (before: SubscriptionEntry) => SubscriptionEntry,
@@ -269,8 +269,10 @@ async function changeEntry(
     const wanted = after(before);
     const isSameHearing = versionTag(hearingOf(wanted)) === versionTag(hearingOf(before));
     const since = isSameHearing ? found.since : services.clock.nowMs();
+    const retiring = wanted.retiring ?? found.retiring;
     kept = {
       ...wanted,
+      ...(retiring === undefined ? {} : { retiring }),
       ...(since === undefined ? {} : { since }),
       ...(found.madeBy === undefined ? {} : { madeBy: found.madeBy }),
     };
@@ -333,7 +335,15 @@ function answerSubscription(entry: Subscription) {
 
 /** Never the secrets, nor the values of headers, which may be some; and not whose it is: it is the caller's. */
 function shown(entry: Subscription & Partial<Pick<SubscriptionEntry, 'since' | 'madeBy'>>) {
-  const { owner: _owner, secrets, since: _since, madeBy: _madeBy, headers, ...rest } = entry;
+  const {
+    owner: _owner,
+    secrets,
+    since: _since,
+    madeBy: _madeBy,
+    retiring: _retiring,
+    headers,
+    ...rest
+  } = entry;
   const names = headers === undefined ? {} : { headerNames: Object.keys(headers) };
   const publicKeys = secrets.flatMap((each) => publicKeyOf(each) ?? []);
   return { kind: 'webhook' as const, ...rest, ...names, ...(publicKeys.length > 0 ? { publicKeys } : {}) };

@@ -12,6 +12,8 @@ interface Kept {
   readonly since?: number;
   /** Digest of the Idempotency-Key and the request that made it. */
   readonly madeBy?: string;
+  /** Until when the secrets after the first sign, in Unix milliseconds. */
+  readonly retiring?: readonly number[];
 }
 
 export type TopicEntry = Seed['topics'][number] & Kept;

@@ -8,6 +8,7 @@ import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import type { Store } from '../store/store.ts';
 import { timeoutOf } from '../subscriptions/delivery-policy.ts';
 import { isPushed, type PushedSubscription, type Subscription } from '../subscriptions/subscription.ts';
+import { liveSecrets } from '../subscriptions/live-secrets.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { defaultLeaseMs } from '../webhook/lease.ts';
 import type { BreakerState } from './breaker.ts';
@@ -75,7 +76,7 @@ export function createCaller(parts: CallerParts): Caller {
     async call(message, subscription, attempt, wish) {
       if (!isPushed(subscription)) return undefined;
       const { name } = subscription;
-      const dispatch = { ...dispatchOf(subscription, message, attempt), set: parts.set };
+      const dispatch = { ...dispatchOf(parts.clock, subscription, message, attempt), set: parts.set };
       const isFresh = (): boolean => parts.clock.nowMs() < (message.expiresAtMs ?? Infinity);
       const isWanted = (): boolean => isFresh() && (wish.isWanted?.() ?? true);
       const answer = await laneOf(name).lane.carry(dispatch, { ...wish, isWanted });
@@ -161,19 +162,20 @@ function skipped(
   return { messageId: message.id, subscription, attempt, state: 'SKIPPED', error, ...nothing };
 }
 
-function dispatchOf(
+export function dispatchOf(
+  clock: Clock,
   subscription: PushedSubscription,
   message: Message,
   attempt: number,
 ): Omit<Dispatch, 'set'> {
-  const { name, endpoint, format, secrets, headers, maxRetryAfterMs, method, nonRetryable } = subscription;
+  const { name, endpoint, format, headers, maxRetryAfterMs, method, nonRetryable } = subscription;
   return {
     message,
     subscription: name,
     attempt,
     endpoint,
     format,
-    secrets,
+    secrets: liveSecrets(subscription, clock.nowMs()),
     timeoutMs: timeoutOf(subscription, message),
     method,
     headers,

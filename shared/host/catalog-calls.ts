@@ -1,5 +1,9 @@
 /** What an edge asks of a host about the catalog: that it follows it now, and what this SET has stopped by itself. */
 import type { CatalogSource } from '../catalog/catalog.ts';
+import type { Clock } from '../clock.ts';
+import { dispatchOf } from '../delivery/caller.ts';
+import type { Courier } from '../delivery/courier.ts';
+import { isPushed } from '../subscriptions/subscription.ts';
 import type { SetLink } from '../sets/set-link.ts';
 import type { HostView } from './host-view.ts';
 import type { Register } from './register.ts';
@@ -8,14 +12,22 @@ export interface CatalogCallParts {
   readonly set: string;
   readonly catalog: CatalogSource;
   readonly register: Pick<Register, 'disabled'>;
+  readonly courier: Courier;
+  readonly clock: Clock;
 }
 
 export function createCatalogCalls(
-  { set, catalog, register }: CatalogCallParts,
-  view: Pick<HostView, 'enable'>,
+  { set, catalog, clock, courier, register }: CatalogCallParts,
+  view: Pick<HostView, 'enable' | 'subscription'>,
   reconcile: () => Promise<void>,
-): Pick<SetLink, 'stopped' | 'enable' | 'follow'> {
+): Pick<SetLink, 'stopped' | 'enable' | 'follow' | 'tryOut'> {
   return {
+    async tryOut(name, message) {
+      const subscription = view.subscription(name);
+      if (!subscription || !isPushed(subscription)) return undefined;
+      const [answer] = await courier.carry([{ ...dispatchOf(clock, subscription, message, 1), set }]);
+      return answer;
+    },
     stopped: async () => ({ set, stops: Object.fromEntries(await register.disabled()) }),
     async enable(name) {
       await view.enable(name);

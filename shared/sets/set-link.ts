@@ -156,6 +156,15 @@ export interface SetStatus {
   readonly metrics: readonly Sample[];
 }
 
+/** What a webhook answered to a test. */
+export interface TryOut {
+  /** What it would mean for a delivery. */
+  readonly verdict: string;
+  readonly status: number | null;
+  readonly error: string | null;
+  readonly durationMs: number;
+}
+
 /** Why and when a SET stopped a subscription by itself. */
 export interface Stop {
   readonly reason: string;
@@ -283,6 +292,8 @@ export interface SetLink {
   stopped(): Promise<{ readonly set: string; readonly stops: Readonly<Record<string, Stop>> }>;
   /** Lets a subscription go on that this SET had stopped. */
   enable(subscription: string): Promise<void>;
+  /** Calls a subscription's webhook once with a message that is kept nowhere; undefined when it is unknown here. */
+  tryOut(subscription: string, message: Message): Promise<TryOut | undefined>;
   /** Reads the catalog now and acts on it, as it does by itself a few seconds later. Returns its version. */
   follow(): Promise<number>;
   /** `SCHEDULED → CANCELLED`; undefined when the owner has no such message here. */
@@ -316,6 +327,7 @@ export const setLinkCalls = [
   'stopped',
   'enable',
   'follow',
+  'tryOut',
   'cancel',
   'move',
   'scheduled',

@@ -56,6 +56,8 @@ export interface Subscription extends DeliveryPolicy {
   readonly retryDelaysMs: readonly number[];
   /** Signing secrets (`whsec_…`) and keys (`whsk_…`), the newest first; several during a rotation. Never logged. */
   readonly secrets: readonly string[];
+  /** Until when the secrets after the first sign, in Unix milliseconds; what is not said signs for ever. */
+  readonly retiring?: readonly number[] | undefined;
   /** Items of a sequence: one call after the other (the default), or all in one call. */
   readonly ordered?: 'one-by-one' | 'together' | undefined;
   readonly status: 'active' | 'paused' | 'disabled';

@@ -120,6 +120,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
       stopped: async () => ({ set, stops: {} }),
       enable: async () => undefined,
       follow: async () => 7,
+      tryOut: async () => undefined,
       cancel: async () => undefined,
       move: async () => undefined,
       scheduled: async () => [],

@@ -80,6 +80,8 @@ describe('the OpenAPI document', () => {
       'post /v1/subscriptions/{name}/pull',
       'post /v1/subscriptions/{name}/replay',
       'post /v1/subscriptions/{name}/resume',
+      'post /v1/subscriptions/{name}/rotate-secret',
+      'post /v1/subscriptions/{name}/test',
       'post /v1/topics',
       'post /v1/topics/{topic}/messages',
       'post /v1/transactions',

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { verifyWebhook } from '../../shared/webhook/signature.ts';
 import { platforms } from '../stack/platform.ts';
 import type { Client, ProblemBody, Reply } from '../stack/client.ts';
+import { until } from '../stack/until.ts';
+import type { WebhookCall } from '../stack/webhook-receiver.ts';
 import { openScene, type Scene } from '../stack/scene.ts';
 
 interface Shown {
@@ -10,6 +12,12 @@ interface Shown {
   readonly bindings: readonly string[];
   readonly concurrency: number;
   readonly secret?: string;
+}
+
+interface TryOut {
+  readonly verdict: string;
+  readonly status: number | null;
+  readonly error: string | null;
 }
 
 interface Refusal extends ProblemBody {
@@ -103,6 +111,43 @@ describe.each(platforms)('topics and subscriptions over HTTP on $name', (platfor
     expect(() =>
       verifyWebhook(body, signed, { secrets: [secret], nowSeconds: Date.now() / 1000 }),
     ).not.toThrow();
+  });
+
+  it('signs with both secrets while one takes over, and tries a webhook out', async () => {
+    const made = await make(scene.operator, '/v1/subscriptions', { ...hook('turn'), concurrency: 2 });
+    const { secret: old = '' } = made.body;
+    const rotated = await make(scene.operator, '/v1/subscriptions/turn/rotate-secret', { overlap: '1h' });
+    const { secret: fresh = '' } = rotated.body;
+    expect(rotated).toMatchObject({ status: 200, body: { retiringUntil: [expect.any(String)] } });
+    scene.receiver.script('/turn', [{ status: 503, body: 'asleep' }]);
+    const tried = await until(15_000, async () => {
+      const reply = await make<TryOut>(scene.operator, '/v1/subscriptions/turn/test', {});
+      return reply.status === 200 && reply;
+    });
+    expect(tried.body).toMatchObject({ verdict: 'retry', status: 503, error: 'HTTP 503: asleep' });
+    const isSignedBy = (call: WebhookCall, secret: string): boolean => {
+      const signed = new Headers(Object.entries(call.headers).map(([name, value]) => [name, String(value)]));
+      try {
+        verifyWebhook(call.body, signed, { secrets: [secret], nowSeconds: Date.now() / 1000 });
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    const latest = async (): Promise<WebhookCall | undefined> => {
+      await make(scene.operator, '/v1/subscriptions/turn/test', {});
+      return scene.receiver.calls.findLast(({ path }) => path === '/turn');
+    };
+    await until(15_000, async () => {
+      const call = await latest();
+      return call && isSignedBy(call, fresh) && isSignedBy(call, old);
+    });
+    // Without an overlap the ones before end at once.
+    const last = await make(scene.operator, '/v1/subscriptions/turn/rotate-secret', { overlap: 0 });
+    await until(15_000, async () => {
+      const call = await latest();
+      return call && isSignedBy(call, last.body.secret ?? '') && !isSignedBy(call, fresh);
+    });
   });
 
   it('names every fault where it stands', async () => {

@@ -69,6 +69,7 @@ function openEdge(
       answer: () => Promise.reject(new Error('not asked')),
       stopped: () => Promise.reject(new Error('not asked')),
       enable: () => Promise.reject(new Error('not asked')),
+      tryOut: () => Promise.reject(new Error('not asked')),
       follow: () => Promise.reject(new Error('not asked')),
       pull: () => Promise.reject(new Error('not asked')),
       awaitMessages: () => Promise.reject(new Error('not asked')),
