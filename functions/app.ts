@@ -15,6 +15,7 @@ import { deliveryDoors } from './deliveries.ts';
 import type { Door, Visit } from './door.ts';
 import { healthDoors } from './health.ts';
 import { jobDoors } from './jobs.ts';
+import { keyDoors } from './keys.ts';
 import { messageDoors } from './messages.ts';
 import { answerProblem, logEntryOf } from './problem-response.ts';
 import type { Log } from './problem-response.ts';
@@ -61,6 +62,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...topicDoors(services),
     ...subscriptionDoors(services),
     ...subscriptionSecretDoors(services),
+    ...keyDoors(services),
     ...jobDoors(services),
     ...setDoors(services),
     ...healthDoors(services),

@@ -6,10 +6,11 @@
 import type { CatalogDocument } from './document.ts';
 
 export interface CatalogEdit {
-  readonly list: 'topics' | 'subscriptions' | 'discarded';
+  readonly list: 'topics' | 'subscriptions' | 'discarded' | 'keys';
+  /** Of a key: its id. */
   readonly name: string;
   /** As it is kept, secrets sealed; null: there is none. */
-  readonly entry: { readonly name: string } | null;
+  readonly entry: { readonly name: string } | { readonly id: string } | null;
 }
 
 export interface CatalogChange {

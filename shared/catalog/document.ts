@@ -16,6 +16,7 @@ interface Kept {
   readonly retiring?: readonly number[];
 }
 
+export type KeyEntry = Seed['keys'][number];
 export type TopicEntry = Seed['topics'][number] & Kept;
 export type SubscriptionEntry = Seed['subscriptions'][number] & Kept;
 

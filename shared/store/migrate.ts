@@ -16,6 +16,7 @@ import { retention } from './migrations/0009-retention.ts';
 import { catalogEdits } from './migrations/0010-catalog-edits.ts';
 import { flow } from './migrations/0011-flow.ts';
 import { leasedDeliveries } from './migrations/0012-leased-deliveries.ts';
+import { keyEdits } from './migrations/0013-key-edits.ts';
 import { gapCallbacks } from './migrations/0014-gap-callbacks.ts';
 
 const migrations = [
@@ -31,6 +32,7 @@ const migrations = [
   { number: 10, name: 'catalog-edits', statements: catalogEdits },
   { number: 11, name: 'flow', statements: flow },
   { number: 12, name: 'leased-deliveries', statements: leasedDeliveries },
+  { number: 13, name: 'key-edits', statements: keyEdits },
   { number: 14, name: 'gap-callbacks', statements: gapCallbacks },
 ] as const;
 

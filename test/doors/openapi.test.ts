@@ -33,6 +33,7 @@ describe('the OpenAPI document', () => {
       Object.keys(item).map((method) => `${method} ${path}`),
     );
     expect(routes.toSorted()).toEqual([
+      'delete /v1/keys/{id}',
       'delete /v1/messages/{id}',
       'delete /v1/schedules/{id}',
       'delete /v1/subscriptions/{name}',
@@ -44,6 +45,8 @@ describe('the OpenAPI document', () => {
       'get /problems/{kind}',
       'get /v1/dead-letters',
       'get /v1/jobs',
+      'get /v1/keys',
+      'get /v1/keys/{id}',
       'get /v1/messages',
       'get /v1/messages/{id}',
       'get /v1/redrives/{id}',
@@ -57,6 +60,7 @@ describe('the OpenAPI document', () => {
       'get /v1/topics',
       'get /v1/topics/{name}',
       'get /v1/transactions/{id}',
+      'patch /v1/keys/{id}',
       'patch /v1/messages/{id}',
       'patch /v1/subscriptions/{name}',
       'patch /v1/topics/{name}',
@@ -65,6 +69,8 @@ describe('the OpenAPI document', () => {
       'post /v1/deliveries/{id}/done',
       'post /v1/deliveries/{id}/extend',
       'post /v1/deliveries/{id}/failed',
+      'post /v1/keys',
+      'post /v1/keys/{id}/revoke',
       'post /v1/messages',
       'post /v1/messages/bulk',
       'post /v1/messages/{id}/replay',

@@ -1,0 +1,14 @@
+/** API keys are edited like topics and subscriptions; what names them is their `id`. */
+export const keyEdits = `
+CREATE OR REPLACE FUNCTION catalog_entry(document jsonb, list text, name text) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $body$
+  (SELECT entry FROM jsonb_array_elements(coalesce($1->$2, '[]')) AS entry
+   WHERE coalesce(entry->>'name', entry->>'id') = $3 LIMIT 1)
+$body$;
+
+CREATE OR REPLACE FUNCTION catalog_with(document jsonb, list text, name text, entry jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $body$
+  (SELECT $1 || jsonb_build_object($2,
+    coalesce(jsonb_agg(each ORDER BY place) FILTER (WHERE coalesce(each->>'name', each->>'id') <> $3), '[]')
+      || CASE WHEN $4 IS NULL THEN '[]'::jsonb ELSE jsonb_build_array($4) END)
+  FROM jsonb_array_elements(coalesce($1->$2, '[]')) WITH ORDINALITY AS listed(each, place))
+$body$;
+`;
