@@ -1,8 +1,8 @@
 /**
  * API keys: made, listed, changed, revoked, deleted, by whoever may manage, for the same owner.
  *
- * A key makes no key that may more than itself: scopes and place are taken from its own, and one whose publishing is
- * limited makes none. The text of a key is answered once and kept nowhere, so a repeated request makes another key: after
+ * A key makes no key that may more than itself: scopes and place are taken from its own, none lives longer than the key
+ * that says so, and one whose publishing is limited makes none. The text of a key is answered once and kept nowhere, so a repeated request makes another key: after
  * a lost answer, list the keys and revoke the one that nobody has. Edges follow within the age of their catalog.
  */
 import { mintApiKey, type ApiKey } from '../shared/catalog/api-key.ts';
@@ -46,7 +46,8 @@ function create(services: Services): Door {
       const maker = await authenticate(request, 'manage', services);
       const wanted = readValue(await readFields(request), keyRequest);
       refuseMore(maker, wanted);
-      const { scopes, maySetPlace = false, expiresAt = null } = wanted;
+      const { scopes, maySetPlace = false, expiresAt = maker.expiresAt } = wanted;
+      refuseLonger(maker, expiresAt);
       const { text, key } = mintApiKey({ owner: maker.owner, scopes, maySetPlace, expiresAt });
       const entry: KeyEntry = {
         ...key,
@@ -78,6 +79,13 @@ function refuseMore(
     throw refused('/scopes', `The key that makes it has no scope ${missing.join(', ')} itself.`);
   if (maySetPlace === true && !maker.maySetPlace)
     throw refused('/maySetPlace', 'The key that makes it may not say where it is itself.');
+}
+
+/** @throws Problem `invalid-request` */
+function refuseLonger(maker: ApiKey, expiresAt: string | null): void {
+  if (maker.expiresAt === null) return;
+  if (expiresAt !== null && Date.parse(expiresAt) <= Date.parse(maker.expiresAt)) return;
+  throw refused('/expiresAt', `The key that says so expires itself at ${maker.expiresAt}.`);
 }
 
 function list(services: Services): Door {
@@ -115,6 +123,7 @@ function change(services: Services): Door {
     async open({ request, parameter }) {
       const maker = await authenticate(request, 'manage', services);
       const { expiresAt } = readValue(await readFields(request), keyPatch);
+      refuseLonger(maker, expiresAt);
       return edit(services, { owner: maker.owner, id: parameter('id') }, (found) => ({
         ...found,
         expiresAt,

@@ -105,6 +105,26 @@ describe.each(platforms)('API keys on $name', (platform) => {
     expect(await make({ scopes: ['publish'] }, scene.client)).toMatchObject({ status: 403 });
   });
 
+  it('makes none that lives longer than itself, and prolongs none beyond that', async () => {
+    const expiresAt = new Date(Date.now() + 3_600_000).toISOString();
+    const brief = await make({ scopes: ['manage'], expiresAt });
+    await until(
+      10_000,
+      async () => (await make({ scopes: ['manage'] }, using(brief.body.key))).status === 201,
+    );
+    const heir = await make({ scopes: ['manage'] }, using(brief.body.key));
+    expect(heir.body.expiresAt).toBe(expiresAt);
+    const later = new Date(Date.now() + 7_200_000).toISOString();
+    const more = await make({ scopes: ['manage'], expiresAt: later }, using(brief.body.key));
+    expect(more).toMatchObject({ status: 422, body: { errors: [{ at: '/expiresAt' }] } });
+    for (const wanted of [null, later]) {
+      const body = JSON.stringify({ expiresAt: wanted });
+      const path = `/v1/keys/${brief.body.id}`;
+      const answer = await using(brief.body.key).send(path, { method: 'PATCH', body, headers: json });
+      expect(answer.status).toBe(422);
+    }
+  });
+
   it("another owner's key is none, and bad input changes nothing", async () => {
     const { body } = await make({ scopes: ['publish'] });
     await becomes(body.key, 202);
