@@ -6,7 +6,8 @@
  * looked at again later.
  */
 import { listeningSince } from '../shared/catalog/listening.ts';
-import type { Listener, Store } from '../shared/store/store.ts';
+import type { FilteredDelivery, Listener, Store } from '../shared/store/store.ts';
+import { compileFilter, isFault, type ContentFilter } from '../shared/subscriptions/content-filter.ts';
 import { isPushed } from '../shared/subscriptions/subscription.ts';
 import { tagPattern } from '../shared/subscriptions/tag-pattern.ts';
 import { forEachSet, type Job, type JobParts } from './run-job.ts';
@@ -45,10 +46,40 @@ async function auditStore(
   const endMs = clock.nowMs() + maxMs;
   let repaired = 0;
   for (;;) {
-    const { replanned, resent, isThereMore } = await store.audit(asked);
-    repaired += replanned + resent;
+    const { replanned, resent, filtered, isThereMore } = await store.audit(asked);
+    repaired += replanned + resent + (await settle(store, asked, filtered));
     if (!isThereMore || clock.nowMs() >= endMs) return repaired;
   }
+}
+
+/** Bodies are read for this, so not too many at once. */
+const filteredAtOnce = 100;
+
+/** Asks the filters of what was found missing, and has sent what they want. */
+async function settle(
+  store: Store,
+  { set, listeners }: Parameters<Store['audit']>[0],
+  filtered: readonly FilteredDelivery[],
+): Promise<number> {
+  const filters = new Map(listeners.map(({ subscription, filter }) => [subscription, wanting(filter)]));
+  let owed = 0;
+  for (let at = 0; at < filtered.length; at += filteredAtOnce) {
+    const some = filtered.slice(at, at + filteredAtOnce);
+    const loaded = await store.load([...new Set(some.map(({ messageId }) => messageId))]);
+    const messages = new Map(loaded.map(({ message }) => [message.id, message]));
+    const verdicts = some.map((each) => {
+      const message = messages.get(each.messageId);
+      return { ...each, isOwed: message !== undefined && filters.get(each.subscription)?.(message) === true };
+    });
+    owed += await store.settleFiltered(set, verdicts);
+  }
+  return owed;
+}
+
+/** As where a delivery begins: a filter that cannot be read keeps nothing back. */
+function wanting(filter: string | undefined): ContentFilter {
+  const compiled = filter === undefined ? undefined : compileFilter(filter);
+  return compiled === undefined || isFault(compiled) ? () => true : compiled;
 }
 
 async function listenersOf(parts: JobParts, set: string): Promise<readonly Listener[]> {
@@ -61,8 +92,6 @@ async function listenersOf(parts: JobParts, set: string): Promise<readonly Liste
     const { bindings, filter, kind, name, status, topic: topicName } = subscription;
     // What a native consumer takes leaves no record here.
     if (kind === 'amqp') return [];
-    // Only its filter knows what it is owed, and no database can ask that.
-    if (filter !== undefined) return [];
     const topic = catalog.topics.get(topicName);
     const sinceMs = since.get(name);
     // A subscription that this SET does not know yet cannot have missed anything.
@@ -71,6 +100,6 @@ async function listenersOf(parts: JobParts, set: string): Promise<readonly Liste
     const pattern = tagPattern(topic.type, bindings);
     const pace = isUp ? 'up' : 'behind';
     const order = isPushed(subscription) ? 'kept' : 'none';
-    return [{ subscription: name, topic: topicName, pattern, sinceMs, pace, order } as const];
+    return [{ subscription: name, topic: topicName, pattern, sinceMs, pace, order, filter } as const];
   });
 }

@@ -8,11 +8,14 @@
  * goes alone. What was open when the audit passed (not confirmed yet, due later,
  * a subscription that is paused or behind) is noted, and looked at again after as long as it has existed.
  *
+ * A subscription with a filter may not want what it has not got: such messages are noted, and handed to whoever can ask
+ * the filter (audit-filtered.ts).
+ *
  * One statement looks, repairs and moves the mark, under the mark's lock: a crash changes nothing, and of two audits at
  * once the second does nothing.
  */
 import { answerOf, type Sql } from './database.ts';
-import type { Row } from './rows.ts';
+import { idOf, type Row } from './rows.ts';
 import type { AuditFindings, AuditOptions, Listener } from './store.ts';
 
 export async function auditMessages(sql: Sql, options: AuditOptions): Promise<AuditFindings> {
@@ -27,7 +30,7 @@ export async function auditMessages(sql: Sql, options: AuditOptions): Promise<Au
       FOR UPDATE SKIP LOCKED
     ), listener AS MATERIALIZED (
       SELECT *, to_timestamp(since) AS since_at FROM json_to_recordset(${JSON.stringify(asked)}::json)
-        AS l(subscription text, topic text, pattern text, since double precision, is_behind boolean, keeps_order boolean)
+        AS l(subscription text, topic text, pattern text, since double precision, is_behind boolean, keeps_order boolean, is_filtered boolean)
     ), fresh AS MATERIALIZED (
       SELECT m.* FROM mark, unnest(${topics}::text[]) AS t(topic) CROSS JOIN LATERAL (
         SELECT * FROM message WHERE topic = t.topic AND stored_at > mark.stored_at AND stored_at <= mark.until
@@ -51,7 +54,7 @@ export async function auditMessages(sql: Sql, options: AuditOptions): Promise<Au
     ), pending AS MATERIALIZED (
       SELECT refs[1] AS id, subscription FROM agenda WHERE set_id = ${set} AND kind = 'redeliver'
     ), missing AS MATERIALIZED (
-      SELECT l.id, li.subscription, li.is_behind, st.stream, l.sequence IS NOT NULL AS is_sequence,
+      SELECT l.id, li.subscription, li.is_behind, li.is_filtered, st.stream, l.sequence IS NOT NULL AS is_sequence,
         st.stream IS NOT NULL AND coalesce(l.sequence, (SELECT position FROM lane_entry WHERE message_id = l.id LIMIT 1), 0)
           > coalesce((SELECT position FROM stream WHERE subscription = li.subscription AND stream = st.stream), 0) AS is_ahead
       FROM looked l JOIN listener li
@@ -65,30 +68,32 @@ export async function auditMessages(sql: Sql, options: AuditOptions): Promise<Au
         AND NOT EXISTS (SELECT FROM delivery d WHERE d.message_id = l.id AND d.subscription = li.subscription)
         AND NOT EXISTS (SELECT FROM pending p WHERE p.id = l.id AND p.subscription = li.subscription)
         AND NOT EXISTS (SELECT FROM agenda a WHERE a.set_id = ${set} AND a.subscription = li.subscription AND a.stream = st.stream)
+    ), owed AS MATERIALIZED (
+      SELECT * FROM missing WHERE NOT is_behind AND NOT is_filtered
     ), begun AS (
       INSERT INTO stream (subscription, stream, state, size, arrived, on_gap, deadline_at)
       SELECT DISTINCT ON (subscription, stream) subscription, stream, 'GATHERING', (options->'order'->>'size')::integer, 0,
         options->'order'->>'onGap', now()
-      FROM missing JOIN message_body b ON b.id = missing.id WHERE is_ahead AND is_sequence AND NOT is_behind
+      FROM owed JOIN message_body b ON b.id = owed.id WHERE is_ahead AND is_sequence
       ORDER BY subscription, stream
       ON CONFLICT (subscription, stream) DO NOTHING
     ), woken AS (
       INSERT INTO agenda (kind, set_id, refs, subscription, stream, due_at)
       SELECT DISTINCT ON (subscription, stream) 'order', ${set}, '{}'::uuid[], subscription, stream, now()
-      FROM missing WHERE is_ahead AND NOT is_behind ORDER BY subscription, stream
+      FROM owed WHERE is_ahead ORDER BY subscription, stream
       ON CONFLICT (set_id, subscription, stream) WHERE stream IS NOT NULL DO UPDATE SET signals = agenda.signals + 1
     ), resent AS (
       INSERT INTO agenda (kind, set_id, refs, subscription, due_at)
-      SELECT 'redeliver', ${set}, ARRAY[id], subscription, now() FROM missing WHERE NOT is_behind AND NOT is_ahead
+      SELECT 'redeliver', ${set}, ARRAY[id], subscription, now() FROM owed WHERE NOT is_ahead
     ), logged AS (
       INSERT INTO message_event (message_id, change, by_whom, detail)
-      SELECT id, 'resent', 'audit', subscription FROM missing WHERE NOT is_behind
+      SELECT id, 'resent', 'audit', subscription FROM owed
       UNION ALL SELECT id, 'replanned', 'audit', NULL FROM lost
     ), open AS MATERIALIZED (
       SELECT l.id, greatest(l.deliver_at, now()) + greatest(make_interval(secs => ${afterMs / 1000}), now() - l.stored_at) AS look_at
       FROM looked l WHERE l.state IN ('READY', 'SCHEDULED', 'HALF', 'CHECK_EXHAUSTED')
         OR (l.state = 'CONFIRMED' AND l.confirmed_at > (SELECT until FROM mark))
-        OR l.id IN (SELECT id FROM missing WHERE is_behind)
+        OR l.id IN (SELECT id FROM missing WHERE is_behind OR is_filtered)
     ), kept AS (
       INSERT INTO audit_open (message_id, look_at) SELECT id, look_at FROM open
       ON CONFLICT (message_id) DO UPDATE SET look_at = excluded.look_at
@@ -100,21 +105,26 @@ export async function auditMessages(sql: Sql, options: AuditOptions): Promise<Au
       FROM mark WHERE a.set_id = ${set}
     )
     SELECT (SELECT count(*) FROM looked)::int AS looked, (SELECT count(*) FROM repaired)::int AS replanned,
-      (SELECT count(*) FROM missing WHERE NOT is_behind)::int AS resent,
+      (SELECT count(*) FROM owed)::int AS resent,
+      (SELECT json_agg(json_build_object('id', id, 'subscription', subscription,
+          'note', CASE WHEN id IN (SELECT id FROM missing WHERE is_behind) THEN 'kept' ELSE 'over' END))
+        FROM missing WHERE is_filtered AND NOT is_behind) AS filtered,
       ((SELECT count(*) FROM fresh) >= ${limit} OR (SELECT count(*) FROM noted) >= ${limit}) AS more`,
     ]),
   );
   return findingsOf(rows[0] ?? {});
 }
 
-function listenerRow({ subscription, topic, pattern, sinceMs, pace, order }: Listener): Row {
+function listenerRow({ subscription, topic, pattern, sinceMs, pace, order, filter }: Listener): Row {
   return {
     subscription,
     topic,
     pattern,
     since: sinceMs / 1000,
     is_behind: pace === 'behind',
-    keeps_order: order === 'kept',
+    // A stream passes over what a filter leaves out, so what its cursor has passed is no sign of a loss.
+    keeps_order: order === 'kept' && filter === undefined,
+    is_filtered: filter !== undefined,
   };
 }
 
@@ -123,6 +133,16 @@ function findingsOf(row: Row): AuditFindings {
     looked: Number(row['looked']),
     replanned: Number(row['replanned']),
     resent: Number(row['resent']),
+    filtered: filteredOf(row['filtered']),
     isThereMore: row['more'] === true,
   };
+}
+
+function filteredOf(found: unknown): AuditFindings['filtered'] {
+  const rows = (found ?? []) as readonly {
+    readonly id: string;
+    readonly subscription: string;
+    readonly note: 'over' | 'kept';
+  }[];
+  return rows.map(({ id, subscription, note }) => ({ messageId: idOf(id), subscription, note }));
 }

@@ -1,6 +1,7 @@
 /** The store contract over one Postgres database. */
 import { changeAssembly, gatherItems, loadMissing, restStream } from './assembly.ts';
 import { recordAnswers } from './answers.ts';
+import { settleFiltered } from './audit-filtered.ts';
 import { auditMessages } from './audit.ts';
 import type { Sql } from './database.ts';
 import { loadDeliveries, recordOutcomes } from './deliveries.ts';
@@ -58,6 +59,7 @@ export function openStore(sql: Sql): Store {
     loadSchedules: (entries) => loadSchedules(sql, entries),
     moveSchedules: (moves) => moveSchedules(sql, moves),
     audit: (options) => auditMessages(sql, options),
+    settleFiltered: (set, verdicts) => settleFiltered(sql, set, verdicts),
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
     lease: (options) => leaseWaiting(sql, options),
     nextWaitingInMs: (subscription) => nextWaitingInMs(sql, subscription),

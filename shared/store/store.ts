@@ -123,6 +123,19 @@ export interface Listener {
   readonly pace: 'up' | 'behind';
   /** `kept`: its ordered messages wait for their turn; `none`: whoever takes them sees to that. */
   readonly order: 'kept' | 'none';
+  /** Decides what it is owed; without it, everything. */
+  readonly filter?: string | undefined;
+}
+
+/** A message that a subscription with a filter has no outcome for. */
+export interface FilteredDelivery extends DeliveryKey {
+  /** Whether the note of the message is over with this, or kept for another subscription. */
+  readonly note: 'over' | 'kept';
+}
+
+/** What its filter says. */
+export interface FilteredVerdict extends FilteredDelivery {
+  readonly isOwed: boolean;
 }
 
 export interface AuditOptions {
@@ -140,6 +153,8 @@ export interface AuditFindings {
   readonly replanned: number;
   /** Deliveries that were missing. */
   readonly resent: number;
+  /** Still to be asked of a filter, and settled. */
+  readonly filtered: readonly FilteredDelivery[];
   readonly isThereMore: boolean;
 }
 
@@ -242,6 +257,8 @@ export interface Store extends Agenda, OrderedStore {
   moveSchedules(moves: readonly ScheduleMove[]): Promise<void>;
   /** Looks through the next messages in the order they were stored, and repairs what is missing. */
   audit(options: AuditOptions): Promise<AuditFindings>;
+  /** Settles what an audit left to filters. @returns how many deliveries were owed */
+  settleFiltered(set: string, verdicts: readonly FilteredVerdict[]): Promise<number>;
   /** Records outcomes, their attempts, and the agenda entries of retries and leases. @returns what got such an entry */
   record(
     outcomes: readonly DeliveryOutcome[],

@@ -37,6 +37,7 @@ describe('the audit', () => {
       const more = addListeners(seed, receiver.url, {
         one: { bindings: ['x.*'] },
         two: { bindings: ['x.#'] },
+        some: { bindings: ['f.#'], filter: 'body.total >= 100' },
       });
       return {
         ...more,
@@ -110,6 +111,25 @@ describe('the audit', () => {
         .toSorted((a, b) => a.localeCompare(b)),
     ).toEqual(['/one', '/two', '/two']);
     expect(await audited()).toBe(0);
+  }, 40_000);
+
+  it('of what a filter wants nothing is lost, and what it leaves out is owed to nobody', async () => {
+    const ids: string[] = [];
+    for (const total of [100, 1, 2]) ids.push(await publish({ tag: 'f.y', body: { total } }));
+    const [wanted = ''] = ids;
+    await client.message(wanted, areDeliveries('DONE', 'some'));
+    for (const id of ids) await client.message(id, ({ state }) => state === 'CONFIRMED');
+    expect(await audited()).toBe(0);
+    await sql("DELETE FROM delivery WHERE subscription = 'some'");
+    await sql("UPDATE audit_mark SET stored_at = now() - interval '1 hour'");
+    expect(await audited()).toBe(1);
+    await jobs.run(redeliver);
+    await client.message(wanted, areDeliveries('DONE', 'some'), 25_000);
+    expect(receiver.calls.filter(({ path }) => path === '/some')).toHaveLength(2);
+    expect(await sql('SELECT count(*)::int AS count FROM audit_open')).toEqual([{ count: 0 }]);
+    expect(await sql("SELECT count(*)::int AS count FROM agenda WHERE subscription = 'some'")).toEqual([
+      { count: 0 },
+    ]);
   }, 40_000);
 
   it('a subscription that is stopped is behind: its message is looked at again when it is back', async () => {
