@@ -208,7 +208,23 @@ async function offerAll(parts: AcceptParts, asked: Asked, ids: Ids): Promise<rea
   };
   await Promise.all([...groups.values()].map(offerGroup));
   // Made only where one is missing: a Problem takes the stack, which costs as much as the rest of the publish.
-  return results.map((result) => result ?? noneLeft());
+  const complete = results.map((result) => result ?? noneLeft());
+  return asked.bond === undefined ? complete : asFirstStored(complete, ids.first);
+}
+
+/**
+ * A unit whose key its SET knows under another first id, such as one of the UTC day before when the ledger has forgotten
+ * it: the others follow from that one.
+ */
+function asFirstStored(results: readonly Result[], offered: MessageId): readonly Result[] {
+  const [first] = results;
+  if (first === undefined || first instanceof Problem || first.id === offered) return results;
+  const origin = originOf(first.id);
+  return results.map((result, position) =>
+    position === 0 || result instanceof Problem
+      ? result
+      : { ...result, id: siblingOf(first.id, position, origin) },
+  );
 }
 
 interface Positioned {

@@ -105,11 +105,12 @@ function freshReceipt({ message, transaction }: Offer, scheduled: ReadonlySet<Me
 }
 
 function duplicate(offer: Offer, known: readonly Known[]): Receipt {
-  const first = known.find(
-    (row) =>
-      row.id === offer.message.id ||
-      (row.keyHash === offer.idempotency?.keyHash && row.owner === offer.message.owner),
-  );
+  const { message, idempotency } = offer;
+  const isSame = (row: Known): boolean =>
+    idempotency === undefined
+      ? row.id === message.id
+      : row.keyHash === idempotency.keyHash && row.owner === message.owner;
+  const first = known.find(isSame) ?? known.find((row) => row.id === message.id);
   const mismatch = first?.fingerprint !== undefined && first.fingerprint !== offer.idempotency?.fingerprint;
   return {
     id: first?.id ?? offer.message.id,

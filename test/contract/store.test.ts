@@ -103,6 +103,14 @@ describe.each(transports)('the Postgres store, driver $name', ({ open }) => {
     expect(second.receipts[1]).toMatchObject({ duplicate: false });
   });
 
+  it('answers each of several offers that are repeated with its own id', async () => {
+    const offers = [offerOf(), offerOf(), offerOf()];
+    await store.commit(offers, commitOptions);
+    const { receipts } = await store.commit(offers, commitOptions);
+    expect(receipts.map(({ id }) => id)).toEqual(offers.map(({ message }) => message.id));
+    expect(receipts.every(({ duplicate }) => duplicate)).toBe(true);
+  });
+
   it('answers a repeated idempotency key with the first message, and another body as a mismatch', async () => {
     const key = { keyHash: 'a'.repeat(64), fingerprint: 'one' };
     const first = offerOf({}, key);
