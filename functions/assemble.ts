@@ -4,6 +4,7 @@
  */
 import type { Catalog, SetAccess } from '../shared/catalog/catalog.ts';
 import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
+import { subscribedSince } from '../shared/catalog/listening.ts';
 import { connectBroker } from '../shared/broker/rabbitmq.ts';
 import { systemClock } from '../shared/clock.ts';
 import type { Courier } from '../shared/delivery/courier.ts';
@@ -259,6 +260,7 @@ function registerOf(
       await disableSubscription(sql, subscription, reason);
     },
     enable: (subscription) => enableSubscription(sql, subscription),
+    subscribedSince: async () => subscribedSince(await readKeptVersions(sql)),
     note: (declared) => noteDeclared(sql, set, declared),
     forget: (declared) => forgetDeclared(sql, set, declared),
   };

@@ -23,14 +23,33 @@ interface KeptSubscription {
  * @returns Unix milliseconds by name; 0 when even the oldest kept version has the subscription as it is now
  */
 export function listeningSince(versions: readonly KeptVersion[]): ReadonlyMap<string, number> {
+  return sinceAllAlike(versions, isSame, ({ since }) => since ?? 0);
+}
+
+/**
+ * Since when each subscription is there, whatever it heard meanwhile.
+ * @param versions the newest first
+ * @returns Unix milliseconds by name; 0 when even the oldest kept version has it
+ */
+export function subscribedSince(versions: readonly KeptVersion[]): ReadonlyMap<string, number> {
+  const isThere = (a: KeptSubscription, b: KeptSubscription): boolean =>
+    a.name === b.name && a.topic === b.topic;
+  return sinceAllAlike(versions, isThere, () => 0);
+}
+
+function sinceAllAlike(
+  versions: readonly KeptVersion[],
+  isAlike: typeof isSame,
+  otherwise: (subscription: KeptSubscription) => number,
+): ReadonlyMap<string, number> {
   const [newest] = versions;
   const since = new Map<string, number>();
   for (const subscription of newest?.subscriptions ?? []) {
     const changed = versions.findIndex(
-      ({ subscriptions }) => !subscriptions.some((each) => isSame(each, subscription)),
+      ({ subscriptions }) => !subscriptions.some((each) => isAlike(each, subscription)),
     );
     const appliedAtMs = versions[changed - 1]?.appliedAtMs ?? 0;
-    since.set(subscription.name, changed === -1 ? (subscription.since ?? 0) : appliedAtMs);
+    since.set(subscription.name, changed === -1 ? otherwise(subscription) : appliedAtMs);
   }
   return since;
 }

@@ -20,6 +20,8 @@ export interface HostView {
   /** The subscription as it was at the last refresh; `disabled` if this SET has stopped it by itself. */
   subscription(name: string): Subscription | undefined;
   topic(name: string): Topic | undefined;
+  /** Since when a subscription is there, in Unix milliseconds by this SET's database; 0 for ever. */
+  subscribedSinceMs(name: string): number;
   /** Those whose messages this host pushes to a webhook. */
   active(): readonly PushedSubscription[];
   /** Active ones whose messages leave a record here: what is pushed, and what is pulled. */
@@ -44,7 +46,16 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
   let topics: ReadonlyMap<string, Topic> = new Map();
   let disabled: ReadonlySet<string> = new Set();
   const topology = createTopologyKeeper({ broker, register });
+  let since: ReadonlyMap<string, number> = new Map();
+  let sinceVersion = -1;
   let isLoaded = false;
+
+  /** Asked for again while this SET's own copy of the catalog lacks one of its subscriptions. */
+  const learnSince = async (version: number): Promise<void> => {
+    if (version === sinceVersion && [...subscriptions.keys()].every((name) => since.has(name))) return;
+    since = await register.subscribedSince();
+    sinceVersion = version;
+  };
 
   const subscription = (name: string): Subscription | undefined => {
     const found = subscriptions.get(name);
@@ -54,6 +65,7 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
   return {
     subscription,
     topic: (name) => topics.get(name),
+    subscribedSinceMs: (name) => since.get(name) ?? 0,
     get isLoaded() {
       return isLoaded;
     },
@@ -75,6 +87,7 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
       subscriptions = catalog.subscriptions;
       topics = catalog.topics;
       disabled = new Set((await register.disabled()).keys());
+      await learnSince(catalog.version);
       isLoaded = true;
       await topology.follow(catalog);
     },

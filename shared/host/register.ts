@@ -36,6 +36,8 @@ export interface Register {
   disable(subscription: string, reason: string): Promise<void>;
   /** Lets a subscription go on that this SET had stopped. */
   enable(subscription: string): Promise<void>;
+  /** Since when the subscriptions of this SET are there, in Unix milliseconds; see `subscribedSince`. */
+  subscribedSince(): Promise<ReadonlyMap<string, number>>;
   /** Notes what is about to be declared; what is known stays as it is. Returns everything that is noted. */
   note(declared: readonly Declared[]): Promise<readonly Declared[]>;
   /** It was taken down. */

@@ -277,6 +277,7 @@ function openOrderer(
     onGap: () => onDue(0, 'gap'),
     subscription: (name) => view.subscription(name),
     topic: (name) => view.topic(name),
+    subscribedSinceMs: (name) => view.subscribedSinceMs(name),
   });
 }
 

@@ -18,6 +18,8 @@ export interface OrderParts {
   readonly telemetry: Telemetry;
   readonly subscription: (name: string) => Subscription | undefined;
   readonly topic: (name: string) => Topic | undefined;
+  /** Since when a subscription is there, in Unix milliseconds by the SET's database; 0 for ever. */
+  readonly subscribedSinceMs: (name: string) => number;
   /** One webhook call; undefined when no slot was free while it was wanted. */
   readonly call: (
     message: Message,

@@ -18,6 +18,9 @@
  * The lost wake-up: an arrival while the stream is leased counts `signals` up in the agenda row, and the holder closes the
  * row only at the count it loaded with. Arrivals never touch a lane's due time, which may be the end of a retry's delay.
  *
+ * A subscription that is new begins in a lane where it stood when the subscription came: its first arrival writes the
+ * cursor there. A copy from before, which there should be none of, is astray and delivered alone.
+ *
  * A sequence is a stream whose items are counted as they arrive (`gather`), so that the last one wakes it; its agenda entry
  * is its deadline until then. next-turn.ts says what it does next.
  */
@@ -91,7 +94,7 @@ export function createOrderer(parts: OrderParts): Orderer {
 
   return {
     async arrive(message, subscription) {
-      const arrival = arrivalOf(message, subscription);
+      const arrival = arrivalOf(parts, message, subscription);
       // Without an order there is no stream: it is delivered alone.
       if (!arrival) return 'astray';
       const batchers = arrival.item ? sequences : lanes;
@@ -119,12 +122,18 @@ export function createOrderer(parts: OrderParts): Orderer {
 }
 
 function arrivalOf(
+  { subscribedSinceMs }: OrderParts,
   { id, topic, order, body, contentType }: Message,
   subscription: string,
 ): Arrival | undefined {
   if (order === undefined) return undefined;
   const shared = { messageId: id, subscription };
-  if (order.kind === 'lane') return { ...shared, stream: streamOf('lane', topic, order.lane) };
+  if (order.kind === 'lane')
+    return {
+      ...shared,
+      stream: streamOf('lane', topic, order.lane),
+      sinceMs: subscribedSinceMs(subscription),
+    };
   const fingerprint = createHash('sha256').update(`${contentType}\n`).update(body).digest('base64url');
   return { ...shared, stream: streamOf('session', topic, order.session), item: { ...order, fingerprint } };
 }

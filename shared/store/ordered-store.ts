@@ -14,6 +14,11 @@ export interface Arrival {
   readonly messageId: MessageId;
   readonly subscription: string;
   readonly stream: string;
+  /**
+   * Where the subscription begins in a lane that it has never heard: behind what was stored before this, in Unix
+   * milliseconds by the database. Absent: at the beginning.
+   */
+  readonly sinceMs?: number;
   /** Only of sequences; a lane's entries are numbered already. */
   readonly item?: SequenceItem;
 }

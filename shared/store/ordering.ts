@@ -28,22 +28,33 @@ export async function arriveInLanes(
   arrivals: readonly Arrival[],
   set: string,
 ): Promise<readonly Arrived[]> {
-  const given = arrivals.map(({ messageId, subscription, stream }, n) => ({
+  const given = arrivals.map(({ messageId, subscription, stream, sinceMs = 0 }, n) => ({
     n,
     id: toUuid(messageId),
     subscription,
     stream,
+    since: sinceMs / 1000,
   }));
   const rows = await answerOf(sql`
     WITH arrived AS MATERIALIZED (
-      SELECT a.*, e.position > coalesce(s.position, 0) AS ahead
-      FROM json_to_recordset(${JSON.stringify(given)}::json) AS a(n integer, id uuid, subscription text, stream text)
-      LEFT JOIN LATERAL (SELECT position FROM lane_entry WHERE message_id = a.id LIMIT 1) e ON true
+      SELECT a.*, b.position AS begins_at, e.position > coalesce(s.position, b.position, 0) AS ahead
+      FROM json_to_recordset(${JSON.stringify(given)}::json) AS a(n integer, id uuid, subscription text, stream text, since double precision)
+      LEFT JOIN LATERAL (SELECT * FROM lane_entry WHERE message_id = a.id LIMIT 1) e ON true
       LEFT JOIN LATERAL (SELECT position FROM stream WHERE subscription = a.subscription AND stream = a.stream LIMIT 1) s ON true
+      LEFT JOIN LATERAL (
+        SELECT le.position FROM lane_entry le JOIN message m ON m.id = le.message_id
+        WHERE s.position IS NULL AND a.since > 0 AND m.stored_at < to_timestamp(a.since)
+          AND le.owner = e.owner AND le.topic = e.topic AND le.lane = e.lane
+        ORDER BY le.position DESC LIMIT 1) b ON true
+    ), begun AS (
+      INSERT INTO stream (subscription, stream, position)
+      SELECT subscription, stream, max(begins_at) FROM arrived WHERE begins_at IS NOT NULL
+      GROUP BY subscription, stream ORDER BY subscription, stream
+      ON CONFLICT (subscription, stream) DO NOTHING RETURNING 1
     ), woken AS (
       INSERT INTO agenda (kind, set_id, refs, subscription, stream, due_at)
       SELECT DISTINCT ON (subscription, stream) 'order', ${set}, '{}'::uuid[], subscription, stream, now()
-      FROM arrived WHERE ahead ORDER BY subscription, stream
+      FROM arrived WHERE ahead AND (SELECT count(*) FROM begun) >= 0 ORDER BY subscription, stream
       ON CONFLICT (set_id, subscription, stream) WHERE stream IS NOT NULL DO UPDATE SET signals = agenda.signals + 1
     )
     SELECT n FROM arrived a WHERE ahead IS NOT TRUE

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { listeningSince } from '../../shared/catalog/listening.ts';
+import { listeningSince, subscribedSince } from '../../shared/catalog/listening.ts';
 
 const mail = { name: 'mail', topic: 'orders', bindings: ['#'] };
 const stock = { name: 'stock', topic: 'orders', bindings: ['eu.*'] };
@@ -36,6 +36,15 @@ describe('since when a subscription listens', () => {
       { appliedAtMs: 200, subscriptions: [filtered] },
     ]);
     expect(since.get('mail')).toBe(300);
+  });
+
+  it('is there since it came, whatever it hears since then', () => {
+    const since = subscribedSince([
+      { appliedAtMs: 300, subscriptions: [{ ...mail, bindings: ['other'] }, stock] },
+      { appliedAtMs: 200, subscriptions: [mail, stock] },
+      { appliedAtMs: 100, subscriptions: [stock] },
+    ]);
+    expect([...since.values()]).toEqual([200, 0]);
   });
 
   it('since what the catalog says, when its own version is kept no longer', () => {

@@ -220,6 +220,7 @@ const register: Register = {
   disabled: async () => new Map(),
   disable: async () => undefined,
   enable: async () => undefined,
+  subscribedSince: async () => new Map(),
   note: async (declared) => declared,
   forget: async () => undefined,
 };

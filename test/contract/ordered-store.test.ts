@@ -88,6 +88,25 @@ function done(offer: Offer) {
 }
 
 describe('a lane', () => {
+  it('begins for a new subscription where it stood when that came; a copy from before is astray', async () => {
+    const lane = newLane();
+    const [before] = await publishInLane(lane);
+    const [row] = await sql`SELECT extract(epoch FROM clock_timestamp()) * 1000 AS ms`;
+    const [first, second] = await publishInLane(lane, 2);
+    if (!before || !first || !second) throw new Error('Nothing was published.');
+    const arrival = ({ message }: Offer) => ({
+      messageId: message.id,
+      subscription,
+      stream: streamOf('lane', 'orders', lane),
+      sinceMs: Number(row?.['ms']),
+    });
+    // Out of order, as a broker may: the cursor is the same.
+    expect(await store.arrive([second, first].map(arrival), by.set)).toEqual(['ordered', 'ordered']);
+    expect(await store.arrive([before].map(arrival), by.set)).toEqual(['astray']);
+    const { items } = await load(await claimLane(lane));
+    expect(items.map(({ messageId }) => messageId)).toEqual([first, second].map(({ message }) => message.id));
+  });
+
   it('is numbered in the order of commits: whoever sees a position sees all before it', async () => {
     const lane = newLane();
     const look = async () =>

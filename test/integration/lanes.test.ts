@@ -90,6 +90,31 @@ describe.each(platforms)('lanes on $name', (platform) => {
     expect(heard('/some', 'mixed')).toEqual([0, 3]);
   });
 
+  it('a subscription that comes later hears a lane from then on', async () => {
+    const early = await publish('grown', 'plain', 1);
+    await scene.client.message(early, areDeliveries('DONE', 'plain'));
+    const later = {
+      name: 'late',
+      topic: 'events',
+      bindings: ['plain'],
+      endpoint: { url: `${scene.receiver.url}/late` },
+    };
+    const made = await scene.operator.post('/v1/subscriptions', JSON.stringify(later), {
+      'content-type': 'application/json',
+    });
+    expect(made.status, JSON.stringify(made.body)).toBe(201);
+    // Until the lane's home has declared its queue, it hears nothing; the cron wakes a host to look.
+    let nth = 0;
+    await until(deadlineMs, async () => {
+      await publish('grown', 'plain', ++nth + 1);
+      await scene.server.runCron('* * * * *');
+      return heard('/late', 'grown').length > 0;
+    });
+    const got = heard('/late', 'grown');
+    expect(got).not.toContain(1);
+    expect(got).toEqual(got.toSorted((a, b) => a - b));
+  }, 60_000);
+
   it('fast has no lane', async () => {
     const { status } = await scene.client.publish({
       topic: 'events',

@@ -130,6 +130,7 @@ export function openWorld(sql: Sql, store: Store, answers: readonly WebhookSays[
       resend: async () => 'sent',
       onDue: () => undefined,
       onGap: () => undefined,
+      subscribedSinceMs: () => 0,
     });
     const mortal: Mortal = { orderer, store: guarded, over, callsLeft: Infinity };
     return mortal;
