@@ -17,6 +17,7 @@
 import type { DueEntry } from '../agenda/agenda.ts';
 import type { InboundDelivery } from '../broker/broker.ts';
 import type { Clock } from '../clock.ts';
+import { asMessage, deliverForeign } from './foreign.ts';
 import { fromInbound } from '../message/envelope.ts';
 import { deliveryTransitions } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
@@ -140,11 +141,20 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     take(delivery, name) {
       const arrival = fromInbound(delivery.message);
       const subscription = parts.subscription(name);
-      if (arrival.origin === 'foreign') return delivery.reject();
-      const { message } = arrival;
       const again = (): void => void parts.clock.after(tryAgainMs, () => delivery.requeue());
       // Just removed: its consumption is about to stop, and the queue keeps what it holds.
       if (!subscription || !isPushed(subscription)) return again();
+      if (arrival.origin === 'foreign') {
+        const foreign = asMessage(arrival.message, parts.set, subscription);
+        if (!hears(subscription, foreign)) return delivery.ack();
+        return void deliverForeign(
+          { ...parts, caller, isLeaving: () => isLeaving },
+          delivery,
+          foreign,
+          subscription,
+        );
+      }
+      const { message } = arrival;
       if (message.mode === 'fast') {
         if (hears(subscription, message))
           void takeFast({ caller, clock: parts.clock }, delivery, message, subscription);

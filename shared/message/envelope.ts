@@ -28,7 +28,7 @@ export type Arrival =
   | { readonly origin: 'foreign'; readonly message: ForeignMessage };
 
 /** No id of ours, no owner, no placement. */
-interface ForeignMessage {
+export interface ForeignMessage {
   /** The publisher's own id: any text, unique only if the publisher keeps it so. */
   readonly messageId?: string;
   readonly type?: string;
