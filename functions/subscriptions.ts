@@ -124,14 +124,20 @@ function topicOf({ topics }: CatalogDocument, { owner, topic: name }: Subscripti
 }
 
 /** @throws Problem `destination-refused` for a URL that must not be called */
-function checkDestination(wanted: Pick<Subscription, 'endpoint'>, policy: Services['webhookPolicy']): void {
-  if (!wanted.endpoint || !('url' in wanted.endpoint)) return;
-  try {
-    checkWebhookUrl(wanted.endpoint.url, policy);
-  } catch (error) {
-    const { message } = asProblem(error);
-    const faults = [{ at: '/endpoint/url', detail: message }];
-    throw new Problem('destination-refused', `/endpoint/url: ${message}`, { faults, cause: error });
+function checkDestination(
+  { endpoint, members = [] }: Pick<Subscription, 'endpoint' | 'members'>,
+  policy: Services['webhookPolicy'],
+): void {
+  const places = members.map((member, index) => [`/members/${index}/url`, member] as const);
+  for (const [at, place] of [['/endpoint/url', endpoint] as const, ...places]) {
+    if (!place || !('url' in place)) continue;
+    try {
+      checkWebhookUrl(place.url, policy);
+    } catch (error) {
+      const { message } = asProblem(error);
+      const faults = [{ at, detail: message }];
+      throw new Problem('destination-refused', `${at}: ${message}`, { faults, cause: error });
+    }
   }
 }
 

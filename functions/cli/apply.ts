@@ -43,13 +43,20 @@ export async function applySeed(
 }
 
 function refuseBadWebhooks(seed: Seed, policy: WebhookUrlPolicy): void {
-  const faults = seed.subscriptions.flatMap(({ endpoint }, index) => {
+  const places = seed.subscriptions.flatMap(({ endpoint, members = [] }, index) => [
+    { at: `/subscriptions/${index}/endpoint/url`, endpoint },
+    ...members.map((member, place) => ({
+      at: `/subscriptions/${index}/members/${place}/url`,
+      endpoint: member,
+    })),
+  ]);
+  const faults = places.flatMap(({ at, endpoint }) => {
     if (!endpoint || !('url' in endpoint)) return [];
     try {
       checkWebhookUrl(endpoint.url, policy);
       return [];
     } catch (error) {
-      return [{ at: `/subscriptions/${index}/endpoint/url`, detail: asProblem(error).message }];
+      return [{ at, detail: asProblem(error).message }];
     }
   });
   if (faults.length === 0) return;

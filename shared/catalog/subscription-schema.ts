@@ -21,6 +21,8 @@ const filter = z
     });
   });
 
+const endpoint = z.union([z.strictObject({ url: z.url() }), z.strictObject({ function: name })]);
+
 /** Visible ASCII, so that characters are the bytes of AMQP's limit. */
 const binding = z.string().regex(/^[\x21-\x7e]{1,255}$/, 'must be 1–255 visible ASCII characters');
 
@@ -32,7 +34,9 @@ export const subscriptionFields = z.strictObject({
   /** Who takes the messages out of the queue: we, for a webhook; a consumer that asks over HTTP; a native AMQP consumer. */
   kind: z.enum(['webhook', 'pull', 'amqp']).default('webhook'),
   /** Of a webhook, and only there. */
-  endpoint: z.union([z.strictObject({ url: z.url() }), z.strictObject({ function: name })]).optional(),
+  endpoint: endpoint.optional(),
+  /** Further endpoints that share the deliveries with the first, the able more than the slow; 1 to 20. Default: none. */
+  members: z.array(endpoint).min(1).max(20).optional(),
   bindings: z.array(binding).min(1).max(100).default(['#']),
   /** Messages each of its queues holds, 1 to 10 million per SET and priority; full, it refuses more. Default: no limit. */
   maxLength: z.int().min(1).max(10_000_000).optional(),
@@ -64,6 +68,7 @@ export const subscription = subscriptionFields.superRefine((value, context) => {
   if (isWebhook && value.endpoint === undefined) refuse('endpoint', 'A webhook needs one.');
   if (isWebhook && value.secrets.length === 0) refuse('secrets', 'A webhook needs one to sign with.');
   if (!isWebhook && value.endpoint !== undefined) refuse('endpoint', 'Only a webhook has one.');
+  if (!isWebhook && value.members !== undefined) refuse('members', 'Only a webhook has them.');
   // Nobody stands between the queue and those who take from it.
   if (value.kind === 'amqp' && value.filter !== undefined)
     refuse('filter', 'A native consumer has none: use bindings.');

@@ -16,6 +16,7 @@ import type { Answer, Courier, Dispatch } from './courier.ts';
 import { createGate, type Gate } from './gate.ts';
 import { createKeyLeases, type KeyLeases } from './key-leases.ts';
 import { afterFailure } from './lease-ended.ts';
+import { withMembers } from './members.ts';
 import { createLane, type Deferred, type Lane, type Wish } from './lane.ts';
 
 export interface CallerParts {
@@ -128,7 +129,7 @@ function openLane(parts: CallerParts, name: string, keys: KeyLeases): GatedLane 
   };
   const gate = createGate({ clock, random: Math.random, policy: subscription, hosts, onBreaker });
   const lane = createLane({
-    courier,
+    courier: withMembers(courier, clock, () => subscription()?.members !== undefined),
     clock,
     gate,
     concurrency: () => subscription()?.concurrency ?? 1,
@@ -174,6 +175,7 @@ export function dispatchOf(
     subscription: name,
     attempt,
     endpoint,
+    members: subscription.members,
     format,
     secrets: liveSecrets(subscription, clock.nowMs()),
     timeoutMs: timeoutOf(subscription, message),

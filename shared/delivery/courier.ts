@@ -20,6 +20,8 @@ export interface Dispatch extends AnswerRules, RequestRules {
   /** 1 for the first try. */
   readonly attempt: number;
   readonly endpoint: Endpoint;
+  /** Further endpoints that share the deliveries. */
+  readonly members?: readonly Endpoint[] | undefined;
   readonly format: DeliveryFormat;
   readonly secrets: readonly string[];
   readonly timeoutMs: number;

@@ -41,6 +41,8 @@ export interface Subscription extends DeliveryPolicy {
   readonly kind?: SubscriptionKind | undefined;
   /** Of a webhook, and only there. */
   readonly endpoint?: Endpoint | undefined;
+  /** Further endpoints that share the deliveries with the first: shared/delivery/members.ts. */
+  readonly members?: readonly Endpoint[] | undefined;
   /** Binding keys against the tag; `*` one word, `#` zero or more words; ignored by fanout topics. */
   readonly bindings: readonly string[];
   /** Messages each of its queues holds, per SET and priority; a full one refuses more. Without it, as many as come. */
