@@ -3,6 +3,7 @@
  * How a request leaves is the platform's: a guarded connector on Node, `fetch` on Cloudflare.
  */
 import { Buffer } from 'node:buffer';
+import { createHash } from 'node:crypto';
 import type { Clock } from '../shared/clock.ts';
 import type {
   Answer,
@@ -13,6 +14,7 @@ import type {
   Notice,
   NoticeAnswer,
 } from '../shared/delivery/courier.ts';
+import { arrayType, encodeArray, readFailed } from '../shared/message/array.ts';
 import { toBinaryEvent, toStructuredEvent, structuredType } from '../shared/message/cloud-event.ts';
 import type { Batch, Order } from '../shared/message/message.ts';
 import { asProblem } from '../shared/problem.ts';
@@ -20,7 +22,12 @@ import { checkWebhookUrl, type WebhookUrlPolicy } from '../shared/webhook/addres
 import { checkAnswerOf } from '../shared/webhook/check-answer.ts';
 import type { DeliveryIds } from '../shared/webhook/delivery-id.ts';
 import { outcomeOf, type WebhookAnswer } from '../shared/webhook/outcome.ts';
-import type { PostWebhook, WebhookRequest } from '../shared/webhook/request.ts';
+import {
+  excerptBytes,
+  maxAnswerBytes,
+  type PostWebhook,
+  type WebhookRequest,
+} from '../shared/webhook/request.ts';
 import { signWebhook } from '../shared/webhook/signature.ts';
 
 /** A webhook that is a function of this deployment. */
@@ -51,7 +58,8 @@ async function carryOne(parts: CourierParts, dispatch: Dispatch): Promise<Answer
     error: asProblem(error).message,
   }));
   const nowMs = parts.clock.nowMs();
-  return { ...outcomeOf(answer, nowMs, dispatch), durationMs: nowMs - beganMs };
+  const failed = dispatch.items && 'excerpt' in answer ? { failed: readFailed(answer.excerpt) } : {};
+  return { ...outcomeOf(answer, nowMs, dispatch), ...failed, durationMs: nowMs - beganMs };
 }
 
 function call(parts: CourierParts, dispatch: Dispatch): Promise<WebhookAnswer> {
@@ -63,8 +71,13 @@ function call(parts: CourierParts, dispatch: Dispatch): Promise<WebhookAnswer> {
 }
 
 /** The signed request of one delivery. */
-function requestOf({ clock, deliveryIds }: CourierParts, dispatch: Dispatch, url: string): WebhookRequest {
-  const { attempt, message, format, set, subscription } = dispatch;
+function requestOf(
+  { clock, deliveryIds }: Pick<CourierParts, 'clock' | 'deliveryIds'>,
+  dispatch: Dispatch,
+  url: string,
+): WebhookRequest {
+  const { attempt, items, message, format, set, subscription } = dispatch;
+  if (items) return arrayRequestOf({ clock, deliveryIds }, dispatch, { items, url });
   const isStructured = format === 'cloudevents-structured';
   const body = isStructured ? toStructuredEvent(message) : message.body;
   const headers = {
@@ -90,6 +103,35 @@ function requestOf({ clock, deliveryIds }: CourierParts, dispatch: Dispatch, url
     }),
   };
   return { url, headers, body, timeoutMs: dispatch.timeoutMs, method: dispatch.method };
+}
+
+/** Its id is that of these very messages, so that the same array tried again is the same. */
+function arrayRequestOf(
+  { clock, deliveryIds }: Pick<CourierParts, 'clock' | 'deliveryIds'>,
+  dispatch: Dispatch,
+  { items, url }: { readonly items: NonNullable<Dispatch['items']>; readonly url: string },
+): WebhookRequest {
+  const { set, subscription, secrets, method, timeoutMs } = dispatch;
+  const named = items.map(({ message, attempt }) => ({
+    message,
+    attempt,
+    delivery: deliveryIds.write({ messageId: message.id, set, subscription, attempt }),
+  }));
+  const body = encodeArray(named);
+  const ids = createHash('sha256').update(items.map(({ message }) => message.id).join(' '));
+  const id = `arr_${ids.digest('hex').slice(0, 32)}`;
+  const headers = {
+    ...dispatch.headers,
+    'content-type': arrayType,
+    'user-agent': 'Setway',
+    'setway-topic': dispatch.message.topic,
+    'setway-subscription': subscription,
+    'setway-attempt': String(dispatch.attempt),
+    'setway-set': set,
+    'setway-size': String(items.length),
+    ...signWebhook(body, { id, timestampSeconds: Math.floor(clock.nowMs() / 1000), secrets }),
+  };
+  return { url, headers, body, timeoutMs, method, excerpt: 'always', keptBytes: maxAnswerBytes };
 }
 
 function orderHeaders(order: Order): Readonly<Record<string, string>> {
@@ -160,9 +202,6 @@ function signedJson(
   };
 }
 
-/** Enough of a failure's body for the record. */
-const excerptCharacters = 1024;
-
 async function callFunction(parts: CourierParts, name: string, dispatch: Dispatch): Promise<WebhookAnswer> {
   const handle = parts.functions[name];
   if (!handle) return { error: `This deployment has no webhook function "${name}".` };
@@ -175,17 +214,20 @@ async function callFunction(parts: CourierParts, name: string, dispatch: Dispatc
     cancel = parts.clock.after(dispatch.timeoutMs, () => resolve(late));
   });
   try {
-    return await Promise.race([handle(request).then(answerOf), timeout]);
+    return await Promise.race([handle(request).then((response) => answerOf(written, response)), timeout]);
   } finally {
     cancel();
   }
 }
 
-async function answerOf(response: Response): Promise<WebhookAnswer> {
+async function answerOf(
+  { excerpt, keptBytes = excerptBytes }: WebhookRequest,
+  response: Response,
+): Promise<WebhookAnswer> {
   const text = await response.text();
   return {
     status: response.status,
     headers: Object.fromEntries(response.headers),
-    excerpt: response.ok ? '' : text.slice(0, excerptCharacters),
+    excerpt: response.ok && excerpt !== 'always' ? '' : text.slice(0, keptBytes),
   };
 }

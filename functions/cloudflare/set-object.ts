@@ -10,6 +10,7 @@ import { DurableObject } from 'cloudflare:workers';
 import type { AgendaKind } from '../../shared/agenda/agenda.ts';
 import type { Courier, Dispatch } from '../../shared/delivery/courier.ts';
 import type { Budget } from '../../shared/host/due-work.ts';
+import type { Message } from '../../shared/message/message.ts';
 import type { SetHost } from '../../shared/host/set-host.ts';
 import { Problem, toProblemData, type ProblemData } from '../../shared/problem.ts';
 import { callLink, type SetLinkCall } from '../../shared/sets/set-link.ts';
@@ -91,5 +92,7 @@ export class SetObject extends DurableObject<Env> {
 
 /** A body is a view into a whole socket read, and a structured clone takes all of what a view looks into. */
 function detached(dispatch: Dispatch): Dispatch {
-  return { ...dispatch, message: { ...dispatch.message, body: new Uint8Array(dispatch.message.body) } };
+  const ofItsOwn = (message: Message): Message => ({ ...message, body: new Uint8Array(message.body) });
+  const items = dispatch.items?.map((item) => ({ ...item, message: ofItsOwn(item.message) }));
+  return { ...dispatch, message: ofItsOwn(dispatch.message), ...(items ? { items } : {}) };
 }

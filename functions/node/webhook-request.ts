@@ -125,7 +125,7 @@ class Call implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.bytes <= excerptBytes) this.parts.push(chunk);
+    if (this.bytes <= (this.request.keptBytes ?? excerptBytes)) this.parts.push(chunk);
     this.bytes += chunk.byteLength;
     if (this.bytes <= maxAnswerBytes) return;
     this.settle(this.answer());

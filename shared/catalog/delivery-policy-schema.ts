@@ -52,6 +52,10 @@ export const deliveryPolicy = {
       maxWaitMs: z.int().min(1_000).max(3_600_000).default(60_000),
     })
     .default({ failures: 10, maxWaitMs: 60_000 }),
+  /** Up to 1000 messages in one call, for which the first one waits at most a minute (of a `raw` webhook). Default: alone. */
+  array: z
+    .strictObject({ maxItems: z.int().min(1).max(1_000), maxWaitMs: z.int().min(0).max(60_000) })
+    .optional(),
   /** A SET disables it after so long with nothing but failures of any kind, and at least so many: 5 days and 50 by default. */
   disableAfter: z
     .strictObject({

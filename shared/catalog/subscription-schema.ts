@@ -65,6 +65,8 @@ export const subscription = subscriptionFields.superRefine((value, context) => {
     context.addIssue({ code: 'custom', path: [field], message });
   if (!isWebhook && value.ordered === 'together')
     refuse('ordered', 'Only a webhook gets the items of a sequence together.');
+  if (value.array && value.format !== 'raw') refuse('array', 'Arrays have a form of their own: format raw.');
+  if (value.array && value.perKey) refuse('array', 'One array holds messages of one key: leave perKey out.');
   if (isWebhook && value.endpoint === undefined) refuse('endpoint', 'A webhook needs one.');
   if (isWebhook && value.secrets.length === 0) refuse('secrets', 'A webhook needs one to sign with.');
   if (!isWebhook && value.endpoint !== undefined) refuse('endpoint', 'Only a webhook has one.');

@@ -10,6 +10,9 @@
  *            returns → complete → 200
  *            throws  → release → 500, the detail kept back; NonRetryable → 422, setway-non-retryable: 1
  *
+ * An array of messages runs the handler once per message, one after the other, each with its own reservation; the answer
+ * is 200 and names those that failed (shared/message/array.ts).
+ *
  * A handler that returned has had its effect, so the answer is 200 even if the done marker could not be written: a 5xx
  * would ask for the effect again. The marker is tried again behind the answer for as long as the lease keeps copies
  * away. What is left is a guard that stays away longer, and then a copy; `once` closes that too.
@@ -21,6 +24,7 @@ import type { WebhookMethod } from '../subscriptions/delivery-policy.ts';
 import { isWebhookSecret, verifyWebhook } from '../webhook/signature.ts';
 import { keepLease } from './lease.ts';
 import { NonRetryable } from './non-retryable.ts';
+import { arrayItems, runArray } from './array.ts';
 import { readBody } from './request-body.ts';
 import { answerDone, answerRefusal, neverRetry, retryAfter, type Refusal } from './webhook-answer.ts';
 import { toWebhookMessage, type WebhookMessage } from './webhook-message.ts';
@@ -110,8 +114,12 @@ export function webhookHandler(
   return async (request) => {
     const received = await receive(settings, request);
     if ('status' in received) return answerRefusal(received);
-    if (guard === 'handler') return runAlone(settings, handle, received);
-    return runGuarded({ ...settings, guard }, handle, received);
+    const run = (message: WebhookMessage): Promise<Response> =>
+      guard === 'handler'
+        ? runAlone(settings, handle, message)
+        : runGuarded({ ...settings, guard }, handle, message);
+    const items = arrayItems(received);
+    return items ? runArray(items, run) : run(received);
   };
 }
 

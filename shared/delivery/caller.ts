@@ -13,6 +13,7 @@ import type { Telemetry } from '../telemetry.ts';
 import { defaultLeaseMs } from '../webhook/lease.ts';
 import type { BreakerState } from './breaker.ts';
 import type { Answer, Courier, Dispatch } from './courier.ts';
+import { createGatherer, type Gatherer } from './gather.ts';
 import { createGate, type Gate } from './gate.ts';
 import { createKeyLeases, type KeyLeases } from './key-leases.ts';
 import { afterFailure } from './lease-ended.ts';
@@ -80,7 +81,10 @@ export function createCaller(parts: CallerParts): Caller {
       const dispatch = { ...dispatchOf(parts.clock, subscription, message, attempt), set: parts.set };
       const isFresh = (): boolean => parts.clock.nowMs() < (message.expiresAtMs ?? Infinity);
       const isWanted = (): boolean => isFresh() && (wish.isWanted?.() ?? true);
-      const answer = await laneOf(name).lane.carry(dispatch, { ...wish, isWanted });
+      const { lane, gatherer } = laneOf(name);
+      // An order is kept by one call after the other.
+      const way = subscription.array && !message.order && message.mode !== 'fast' ? gatherer : lane;
+      const answer = await way.carry(dispatch, { ...wish, isWanted });
       const isCalled = answer !== 'not-begun' && 'verdict' in answer;
       if (!isCalled && !isFresh()) return skipped(parts, message, name, attempt);
       if (!isCalled) return answer === 'not-begun' ? undefined : answer;
@@ -98,7 +102,7 @@ export function createCaller(parts: CallerParts): Caller {
       for (const { lane } of lanes.values()) lane.leave();
     },
     get load() {
-      return [...lanes.values()].reduce((sum, { lane }) => sum + lane.load, 0);
+      return [...lanes.values()].reduce((sum, { gatherer, lane }) => sum + gatherer.load + lane.load, 0);
     },
   };
 }
@@ -115,6 +119,7 @@ function roomOf({ gate, lane }: GatedLane, slots: number): Room {
 
 interface GatedLane {
   readonly lane: Lane;
+  readonly gatherer: Gatherer;
   readonly gate: Gate;
 }
 
@@ -135,7 +140,8 @@ function openLane(parts: CallerParts, name: string, keys: KeyLeases): GatedLane 
     concurrency: () => subscription()?.concurrency ?? 1,
     keys: () => (subscription()?.perKey === undefined ? undefined : keys),
   });
-  return { lane, gate };
+  const rules = () => subscription()?.array ?? { maxItems: 1, maxWaitMs: 0 };
+  return { lane, gate, gatherer: createGatherer({ lane, clock, rules }) };
 }
 
 /** How a leased entry wishes to be called. */

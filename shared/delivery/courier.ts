@@ -4,6 +4,7 @@
  * six connections waiting.
  */
 import type { MessageId, TransactionId } from '../identifier.ts';
+import type { ArrayItem, FailedItem } from '../message/array.ts';
 import type { Message } from '../message/message.ts';
 import type { DeliveryFormat, Endpoint } from '../subscriptions/subscription.ts';
 import type { AnswerRules, RequestRules } from '../subscriptions/delivery-policy.ts';
@@ -14,6 +15,8 @@ export type { CheckAnswer } from '../webhook/check-answer.ts';
 /** One delivery to make: everything the courier needs, plain data that survives a structured clone. */
 export interface Dispatch extends AnswerRules, RequestRules {
   readonly message: Message;
+  /** Present: the call carries all of these, and `message` is the first one. */
+  readonly items?: readonly Pick<ArrayItem, 'message' | 'attempt'>[];
   /** The SET that delivers. */
   readonly set: string;
   readonly subscription: string;
@@ -39,6 +42,8 @@ export interface Answer {
   readonly retryAfterMs?: number;
   /** `leased`: how long the consumer holds it. */
   readonly leaseMs?: number;
+  /** Of an array that was done: what of it was not. */
+  readonly failed?: readonly FailedItem[];
   readonly durationMs: number;
 }
 

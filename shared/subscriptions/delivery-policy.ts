@@ -30,6 +30,12 @@ export interface BreakerRules {
   readonly maxWaitMs: number;
 }
 
+export interface ArrayRules {
+  readonly maxItems: number;
+  /** How long the first one waits for others, in milliseconds. */
+  readonly maxWaitMs: number;
+}
+
 export interface DisableRules {
   /** So long nothing but failures, in milliseconds. */
   readonly afterMs: number;
@@ -49,6 +55,8 @@ export interface DeliveryPolicy extends AnswerRules, RequestRules {
   readonly rate?: RateLimit | undefined;
   /** Deliveries of one key never overlap, in whatever order they come. */
   readonly perKey?: 'one-at-a-time' | undefined;
+  /** Several messages in one call; ordered messages travel alone all the same. */
+  readonly array?: ArrayRules | undefined;
   /** When a host leaves a failing webhook alone for a while. */
   readonly breaker?: BreakerRules | undefined;
   /** When a SET gives up on a webhook altogether. */

@@ -21,6 +21,8 @@ export interface WebhookRequest {
   readonly method?: WebhookMethod | undefined;
   /** Total time, in milliseconds. */
   readonly timeoutMs: number;
+  /** Bytes of a body that are kept; default `excerptBytes`, at most `maxAnswerBytes`. */
+  readonly keptBytes?: number;
   /** Whose body's start is kept; default `failures`. */
   readonly excerpt?: 'failures' | 'always';
 }
@@ -70,13 +72,17 @@ export function timedOut(timeoutMs: number): WebhookAnswer {
 /**
  * The text kept of an answer, if any: one line of valid UTF-8 without control characters, on which logs and databases
  * choke. It ends with `…` when there was more, so that nobody takes a start for the whole.
- * @param bytes more than `excerptBytes` when the body is longer
+ * @param bytes more than are kept when the body is longer
  */
-export function excerptOf({ excerpt }: WebhookRequest, status: number, bytes: Uint8Array): string {
+export function excerptOf(
+  { excerpt, keptBytes = excerptBytes }: WebhookRequest,
+  status: number,
+  bytes: Uint8Array,
+): string {
   if (excerpt !== 'always' && status >= 200 && status < 300) return '';
-  const text = new TextDecoder().decode(bytes.subarray(0, excerptBytes));
+  const text = new TextDecoder().decode(bytes.subarray(0, keptBytes));
   const line = text.replaceAll(/[\p{Cc}\s\ufeff]+/gu, ' ').trim();
-  return bytes.byteLength > excerptBytes ? `${line}…` : line;
+  return bytes.byteLength > keptBytes ? `${line}…` : line;
 }
 
 async function send(
@@ -92,7 +98,7 @@ async function send(
       redirect: 'manual',
       signal,
     });
-    const bytes = await readStart(response);
+    const bytes = await readStart(response, request.keptBytes ?? excerptBytes);
     return {
       status: response.status,
       headers: headersOf(response),
@@ -103,9 +109,9 @@ async function send(
   }
 }
 
-/** The first `excerptBytes` of the body, and one more if there is, having read it to its end or to `maxAnswerBytes`. */
-async function readStart(response: Response): Promise<Uint8Array> {
-  const start = new Uint8Array(excerptBytes + 1);
+/** The first bytes of the body, those that are kept and one more if there is, having read it to its end or to `maxAnswerBytes`. */
+async function readStart(response: Response, keptBytes: number): Promise<Uint8Array> {
+  const start = new Uint8Array(keptBytes + 1);
   let total = 0;
   if (!response.body) return start.subarray(0, 0);
   const reader = (response.body as ReadableStream<Uint8Array>).getReader();

@@ -14,10 +14,17 @@ export interface WebhookCall {
   answeredAtMs?: number;
 }
 
+interface PlainAnswer {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
 /** `never`: the connection stays open without an answer. */
 export type ScriptedAnswer =
   | 'never'
-  | { readonly status: number; readonly headers?: Readonly<Record<string, string>>; readonly body?: string };
+  | PlainAnswer
+  | ((call: WebhookCall) => PlainAnswer | Promise<PlainAnswer>);
 
 export interface WebhookReceiver {
   /** Without a slash at the end. */
@@ -47,8 +54,9 @@ export async function startWebhookReceiver(): Promise<WebhookReceiver> {
     const call: WebhookCall = { method: request.method ?? '', path, headers: request.headers, body, atMs };
     calls.push(call);
     for (const look of lookers) look();
-    const answer = scripts.get(path)?.shift() ?? { status: 200 };
-    if (answer === 'never') return;
+    const scripted = scripts.get(path)?.shift() ?? { status: 200 };
+    if (scripted === 'never') return;
+    const answer = typeof scripted === 'function' ? await scripted(call) : scripted;
     const holdMs = holds.get(path);
     if (holdMs !== undefined) await new Promise((resolve) => setTimeout(resolve, holdMs));
     call.answeredAtMs = Date.now();
