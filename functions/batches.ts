@@ -3,6 +3,7 @@ import { maxBatchMembers, readBatch } from '../shared/message/batch-draft.ts';
 import { readStrictJson } from '../shared/message/strict-json.ts';
 import { answerJson } from './answer.ts';
 import { batchDescription } from './batches-description.ts';
+import { refuseBadCallbacks } from './callbacks.ts';
 import type { Door } from './door.ts';
 import { appliedPreference } from './publish-context.ts';
 import { takeQuota } from './publish-quota.ts';
@@ -25,6 +26,7 @@ function publishBatch(services: Services): Door {
         idempotency: context.idempotency,
       };
       const draft = readBatch(readStrictJson(body, maxBatchMembers), reading);
+      refuseBadCallbacks([draft], services.webhookPolicy);
       const quota = await takeQuota(services, key, [draft]);
       const { id, state, set, route, duplicate } = await services.publisher.publish(draft, context);
       return answerJson(

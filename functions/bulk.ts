@@ -15,9 +15,11 @@ import type { Draft } from '../shared/message/message.ts';
 import { readStrictJson } from '../shared/message/strict-json.ts';
 import { asProblem, Problem } from '../shared/problem.ts';
 import type { Published } from '../shared/publish/publisher.ts';
+import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
 import { answerJson, type Answer } from './answer.ts';
 import { authenticate } from './authenticate.ts';
 import { bulkDescription, bulkTypes, maxBulkMessages } from './bulk-description.ts';
+import { refuseBadCallback } from './callbacks.ts';
 import type { Door } from './door.ts';
 import { problemDocument } from './problem-response.ts';
 import { appliedPreference, publishContext } from './publish-context.ts';
@@ -60,15 +62,16 @@ interface Items {
   readonly digest: Uint8Array;
 }
 
-async function readItems({ clock, limits }: Services, request: Request): Promise<Items> {
+async function readItems({ clock, limits, webhookPolicy }: Services, request: Request): Promise<Items> {
   const items: Item[] = [];
   const nowMs = clock.nowMs();
   const form = mediaTypeOf(request, bulkTypes) === 'application/json' ? 'array' : 'lines';
+  const reading: ItemReading = { nowMs, form, policy: webhookPolicy };
   const sink: ItemSink = {
     maxItemBytes: limits.maxBodyBytes,
     onItem(item) {
       if (items.length === maxBulkMessages) throw wrongAmount(`At most ${maxBulkMessages}`);
-      items.push(item === 'too-long' ? tooLong(limits.maxBodyBytes) : readItem(item, nowMs, form));
+      items.push(item === 'too-long' ? tooLong(limits.maxBodyBytes) : readItem(item, reading));
     },
   };
   const cutter = form === 'array' ? cutArray(sink) : cutLines(sink);
@@ -82,13 +85,21 @@ async function readItems({ clock, limits }: Services, request: Request): Promise
   return { items, digest: hash.digest() };
 }
 
+interface ItemReading {
+  readonly nowMs: number;
+  readonly form: 'array' | 'lines';
+  readonly policy: WebhookUrlPolicy;
+}
+
 /** @throws Problem `invalid-json` when an item of an array is none: then neither is the array */
-function readItem(bytes: Uint8Array, nowMs: number, form: 'array' | 'lines'): Item {
+function readItem(bytes: Uint8Array, { nowMs, form, policy }: ItemReading): Item {
   let isJson = false;
   try {
     const value = readStrictJson(bytes);
     isJson = true;
-    return readDraft(value, nowMs);
+    const draft = readDraft(value, nowMs);
+    refuseBadCallback(draft.callback, policy);
+    return draft;
   } catch (error) {
     const problem = asProblem(error);
     if (form === 'array' && !isJson && problem.kind === 'invalid-json') throw problem;

@@ -59,7 +59,8 @@ async function carryOne(parts: CourierParts, dispatch: Dispatch): Promise<Answer
   }));
   const nowMs = parts.clock.nowMs();
   const failed = dispatch.items && 'excerpt' in answer ? { failed: readFailed(answer.excerpt) } : {};
-  return { ...outcomeOf(answer, nowMs, dispatch), ...failed, durationMs: nowMs - beganMs };
+  const kept = dispatch.keeps && 'excerpt' in answer ? { body: answer.excerpt.slice(0, excerptBytes) } : {};
+  return { ...outcomeOf(answer, nowMs, dispatch), ...failed, ...kept, durationMs: nowMs - beganMs };
 }
 
 function call(parts: CourierParts, dispatch: Dispatch): Promise<WebhookAnswer> {
@@ -102,7 +103,8 @@ function requestOf(
       secrets: dispatch.secrets,
     }),
   };
-  return { url, headers, body, timeoutMs: dispatch.timeoutMs, method: dispatch.method };
+  const excerpt = dispatch.keeps ? 'always' : 'failures';
+  return { url, headers, body, timeoutMs: dispatch.timeoutMs, method: dispatch.method, excerpt };
 }
 
 /** Its id is that of these very messages, so that the same array tried again is the same. */

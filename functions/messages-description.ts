@@ -113,6 +113,14 @@ const rawHeaders = requestHeaders.extend({
     description: "Overrides the subscriptions' retries: waits, or an exponential schedule, and options.",
     example: '5s, 1m, 10m; attempts=5; timeout=2s',
   }),
+  'Setway-Callback-Success': z
+    .string()
+    .optional()
+    .meta({ description: 'A URL that is told when a delivery is done.' }),
+  'Setway-Callback-Failure': z
+    .string()
+    .optional()
+    .meta({ description: 'A URL that is told when a delivery has failed for good.' }),
   'Setway-Header-{name}': z
     .string()
     .optional()

@@ -10,6 +10,7 @@ import type { PublishContext } from '../shared/publish/publisher.ts';
 import { answerJson } from './answer.ts';
 import type { Answer } from './answer.ts';
 import { authenticate } from './authenticate.ts';
+import { refuseBadCallbacks } from './callbacks.ts';
 import type { Door, Visit } from './door.ts';
 import { findMessage } from './find-message.ts';
 import {
@@ -96,6 +97,7 @@ interface Wish {
 }
 
 async function publish(services: Services, request: Request, { key, context, draft }: Wish): Promise<Answer> {
+  refuseBadCallbacks([draft], services.webhookPolicy);
   const quota = await takeQuota(services, key, [draft]);
   const { id, state, set, route, duplicate } = await services.publisher.publish(draft, context);
   return answerJson(

@@ -20,6 +20,7 @@ import type { SetLink } from '../shared/sets/set-link.ts';
 import { answerJson } from './answer.ts';
 import { askFleet } from './ask-fleet.ts';
 import { authenticate } from './authenticate.ts';
+import { refuseBadCallback } from './callbacks.ts';
 import type { Door } from './door.ts';
 import { readJson } from './json-body.ts';
 import { readPublishRequest } from './publish-request.ts';
@@ -59,6 +60,7 @@ function create(services: Services): Door {
       const fault = cronFault(times);
       if (fault) throw refused(`/${fault.at}`, fault.detail);
       const draft = readMessage(wanted.message, services.clock.nowMs());
+      refuseBadCallback(draft.callback, services.webhookPolicy);
       const seed = idempotency?.key ?? crypto.randomUUID();
       const kept = (draft.order?.kind === 'lane' ? draft.order.lane : draft.key) ?? wanted.name ?? seed;
       const home = await homeOf(services, { draft, owner: key.owner, kept });

@@ -7,6 +7,7 @@ import { checkWebhookUrl } from '../shared/webhook/address.ts';
 import { answerJson } from './answer.ts';
 import { askFleet } from './ask-fleet.ts';
 import { authenticate } from './authenticate.ts';
+import { refuseBadCallbacks } from './callbacks.ts';
 import type { Door } from './door.ts';
 import { appliedPreference } from './publish-context.ts';
 import { takeQuota } from './publish-quota.ts';
@@ -27,6 +28,7 @@ function publishSequence(services: Services): Door {
       const { idempotency } = context;
       const drafts = readSequence(readStrictJson(body), { nowMs: services.clock.nowMs(), idempotency });
       await refuseBadCallback(services, drafts[0], context.owner);
+      refuseBadCallbacks(drafts, services.webhookPolicy);
       const quota = await takeQuota(services, key, drafts);
       const published = await services.publisher.publishTogether(drafts, context, {});
       const [first] = published;

@@ -13,6 +13,7 @@ import {
 import { subscription as subscriptionSchema } from '../shared/catalog/subscription-schema.ts';
 import { didYouMean } from '../shared/nearest-name.ts';
 import { asProblem, Problem } from '../shared/problem.ts';
+import { calledUrls } from '../shared/subscriptions/called-urls.ts';
 import type { Subscription } from '../shared/subscriptions/subscription.ts';
 import { publicKeyOf } from '../shared/webhook/asymmetric-key.ts';
 import { checkWebhookUrl } from '../shared/webhook/address.ts';
@@ -125,14 +126,12 @@ function topicOf({ topics }: CatalogDocument, { owner, topic: name }: Subscripti
 
 /** @throws Problem `destination-refused` for a URL that must not be called */
 function checkDestination(
-  { endpoint, members = [] }: Pick<Subscription, 'endpoint' | 'members'>,
+  wanted: Pick<Subscription, 'callback' | 'endpoint' | 'members'>,
   policy: Services['webhookPolicy'],
 ): void {
-  const places = members.map((member, index) => [`/members/${index}/url`, member] as const);
-  for (const [at, place] of [['/endpoint/url', endpoint] as const, ...places]) {
-    if (!place || !('url' in place)) continue;
+  for (const { at, url } of calledUrls(wanted)) {
     try {
-      checkWebhookUrl(place.url, policy);
+      checkWebhookUrl(url, policy);
     } catch (error) {
       const { message } = asProblem(error);
       const faults = [{ at, detail: message }];

@@ -18,6 +18,7 @@ import { checkWebhookUrl } from '../shared/webhook/address.ts';
 import { answerJson } from './answer.ts';
 import { authenticate } from './authenticate.ts';
 import { decideTransaction, findTransaction } from './decide-transaction.ts';
+import { refuseBadCallbacks } from './callbacks.ts';
 import type { Door } from './door.ts';
 import { takeQuota } from './publish-quota.ts';
 import { readPublishRequest } from './publish-request.ts';
@@ -50,6 +51,7 @@ function prepare(services: Services): Door {
       const [{ topic } = { topic: '' }] = drafts;
       if (preparation.checkUrl !== undefined)
         await refuseUnsigned(services, { field: 'checkUrl', topic, owner: key.owner });
+      refuseBadCallbacks(drafts, services.webhookPolicy);
       const quota = await takeQuota(services, key, drafts);
       const published = await services.publisher.publishTogether(
         drafts,

@@ -58,6 +58,11 @@ const catalogue = {
     help: 'Calls that tell of gaps in sequences',
     labels: ['set', 'verdict'],
   },
+  setway_callbacks_total: {
+    kind: 'counter',
+    help: 'Calls that tell how deliveries ended',
+    labels: ['set', 'verdict'],
+  },
   setway_live_hosts: {
     kind: 'gauge',
     help: 'Live hosts of the SET as this one knows them; of several hosts the sum',

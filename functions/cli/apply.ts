@@ -4,7 +4,8 @@ import type { Seed } from '../../shared/catalog/seed.ts';
 import type { Sealer } from '../../shared/sealed.ts';
 import { appendDocument, copyCatalog, readDocument } from '../../shared/store/catalog.ts';
 import { openDatabase } from '../../shared/store/database.ts';
-import { asProblem, Problem } from '../../shared/problem.ts';
+import { asProblem, Problem, type Fault } from '../../shared/problem.ts';
+import { calledUrls } from '../../shared/subscriptions/called-urls.ts';
 import { checkWebhookUrl, type WebhookUrlPolicy } from '../../shared/webhook/address.ts';
 import { migrate } from '../../shared/store/migrate.ts';
 
@@ -42,23 +43,19 @@ export async function applySeed(
   return version;
 }
 
+function faultsOf(at: string, url: string, policy: WebhookUrlPolicy): readonly Fault[] {
+  try {
+    checkWebhookUrl(url, policy);
+    return [];
+  } catch (error) {
+    return [{ at, detail: asProblem(error).message }];
+  }
+}
+
 function refuseBadWebhooks(seed: Seed, policy: WebhookUrlPolicy): void {
-  const places = seed.subscriptions.flatMap(({ endpoint, members = [] }, index) => [
-    { at: `/subscriptions/${index}/endpoint/url`, endpoint },
-    ...members.map((member, place) => ({
-      at: `/subscriptions/${index}/members/${place}/url`,
-      endpoint: member,
-    })),
-  ]);
-  const faults = places.flatMap(({ at, endpoint }) => {
-    if (!endpoint || !('url' in endpoint)) return [];
-    try {
-      checkWebhookUrl(endpoint.url, policy);
-      return [];
-    } catch (error) {
-      return [{ at, detail: asProblem(error).message }];
-    }
-  });
+  const faults = seed.subscriptions.flatMap((entry, index) =>
+    calledUrls(entry).flatMap(({ at, url }) => faultsOf(`/subscriptions/${index}${at}`, url, policy)),
+  );
   if (faults.length === 0) return;
   const lines = faults.map(({ at, detail }) => `  ${at}: ${detail}`);
   throw new Problem('destination-refused', `These webhooks are not allowed:\n${lines.join('\n')}`, {

@@ -12,7 +12,8 @@ import type { MessageId } from '../identifier.ts';
  * `send`: messages to publish until the broker confirms; `redeliver`: a delivery to try again; `release`: scheduled
  * messages that fall due; `order`: a stream of a subscription that has something to do, where a claim is the exclusive
  * lease of the stream; `redrive`: the next step of a redrive; `check`: a transaction whose producer is to be asked;
- * `schedule`: a tick; `gap`: a gap of a sequence that its callback is to be told of.
+ * `schedule`: a tick; `gap`: a gap of a sequence that its callback is to be told of;
+ * `callback`: an end of a delivery that somebody is to be told of.
  */
 export type AgendaKind =
   | 'send'
@@ -22,7 +23,8 @@ export type AgendaKind =
   | 'redrive'
   | 'check'
   | 'schedule'
-  | 'gap';
+  | 'gap'
+  | 'callback';
 
 /** A claimed entry. `entry` and `token` prove the claim; large integers as text. */
 export interface Lease {

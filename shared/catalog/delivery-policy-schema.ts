@@ -1,5 +1,6 @@
 /** How deliveries are made, as a person writes it: the part of a subscription that has all to do with its webhook. */
 import { z } from 'zod';
+import { callbackSchema } from '../message/callback.ts';
 import { readClientHeaders } from '../message/client-headers.ts';
 import { retrySchedule } from '../message/retries.ts';
 import type { Fault } from '../problem.ts';
@@ -56,6 +57,8 @@ export const deliveryPolicy = {
   array: z
     .strictObject({ maxItems: z.int().min(1).max(1_000), maxWaitMs: z.int().min(0).max(60_000) })
     .optional(),
+  /** URLs that are told when a delivery is done, or has failed for good. Default: nobody. */
+  callback: callbackSchema.optional(),
   /** A SET disables it after so long with nothing but failures of any kind, and at least so many: 5 days and 50 by default. */
   disableAfter: z
     .strictObject({

@@ -13,6 +13,7 @@ import type { Telemetry } from '../telemetry.ts';
 import { defaultLeaseMs } from '../webhook/lease.ts';
 import type { BreakerState } from './breaker.ts';
 import type { Answer, Courier, Dispatch } from './courier.ts';
+import { isToldOf, withCallback } from './ended.ts';
 import { createGatherer, type Gatherer } from './gather.ts';
 import { createGate, type Gate } from './gate.ts';
 import { createKeyLeases, type KeyLeases } from './key-leases.ts';
@@ -86,12 +87,14 @@ export function createCaller(parts: CallerParts): Caller {
       const way = subscription.array && !message.order && message.mode !== 'fast' ? gatherer : lane;
       const answer = await way.carry(dispatch, { ...wish, isWanted });
       const isCalled = answer !== 'not-begun' && 'verdict' in answer;
-      if (!isCalled && !isFresh()) return skipped(parts, message, name, attempt);
+      const about = { message, subscription, set: parts.set };
+      if (!isCalled && !isFresh()) return withCallback(skipped(parts, message, name, attempt), about, null);
       if (!isCalled) return answer === 'not-begun' ? undefined : answer;
       countAnswer(parts, name, answer);
       if (answer.verdict === 'disable')
         await parts.disable(name, answer.error ?? 'The webhook answered 410 Gone.');
-      return outcomeOf(message, subscription, attempt, answer);
+      const outcome = outcomeOf(message, subscription, attempt, answer);
+      return withCallback(outcome, about, answer.body ?? null);
     },
     room(name) {
       const known = lanes.get(name);
@@ -189,6 +192,7 @@ export function dispatchOf(
     headers,
     maxRetryAfterMs,
     nonRetryable,
+    keeps: isToldOf(message, subscription) ? 'answer' : undefined,
   };
 }
 

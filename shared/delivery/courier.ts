@@ -17,6 +17,8 @@ export interface Dispatch extends AnswerRules, RequestRules {
   readonly message: Message;
   /** Present: the call carries all of these, and `message` is the first one. */
   readonly items?: readonly Pick<ArrayItem, 'message' | 'attempt'>[];
+  /** The start of the answer's body is wanted, however it went. */
+  readonly keeps?: 'answer' | undefined;
   /** The SET that delivers. */
   readonly set: string;
   readonly subscription: string;
@@ -42,6 +44,8 @@ export interface Answer {
   readonly retryAfterMs?: number;
   /** `leased`: how long the consumer holds it. */
   readonly leaseMs?: number;
+  /** The start of the body, if it was wanted. */
+  readonly body?: string;
   /** Of an array that was done: what of it was not. */
   readonly failed?: readonly FailedItem[];
   readonly durationMs: number;

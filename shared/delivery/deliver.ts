@@ -36,6 +36,8 @@ export interface DeliverParts extends CallerParts {
   readonly arrive: (message: Message, subscription: string) => Promise<'ordered' | 'astray'>;
   /** A retry was written that falls due after this long. */
   readonly onRetry: (afterMs: number) => void;
+  /** A callback was written that is due. */
+  readonly onOwed: () => void;
 }
 
 export interface Deliverer {
@@ -108,7 +110,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     // Unknown may mean that this host's catalog is older than the subscription. One that was removed ends with its message.
     if (!subscription) return store.release([entry], pausedRetryMs);
     if (status?.state === 'LEASED')
-      return record.write({ ...leaseEnded(message, subscription, status.attempts), lease: entry });
+      return record.write({ ...leaseEnded(message, subscription, status.attempts, parts.set), lease: entry });
     if (!status && !hears(subscription, message)) return store.finish([entry]);
     if (subscription.kind === 'pull')
       return status

@@ -85,7 +85,8 @@ export function createGatherer({ lane, clock, rules }: GatherParts): Gatherer {
 
 function togetherOf(first: Dispatch, gathered: readonly Gathered[]): Dispatch {
   const items = gathered.map(({ dispatch: { message, attempt } }) => ({ message, attempt }));
-  return { ...first, attempt: Math.max(...items.map(({ attempt }) => attempt)), items };
+  const keeps = gathered.find(({ dispatch }) => dispatch.keeps)?.dispatch.keeps;
+  return { ...first, keeps, attempt: Math.max(...items.map(({ attempt }) => attempt)), items };
 }
 
 function carriedOf(carried: Carried, { message }: Dispatch): Carried {

@@ -3,19 +3,26 @@ import type { MessageId } from '../identifier.ts';
 import type { Message } from '../message/message.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import { waitAfterMs } from '../subscriptions/delivery-policy.ts';
+import { withCallback } from './ended.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 
 /** The next try by the schedule, or the end when it is over. */
-export function leaseEnded(message: Message, subscription: Subscription, attempt: number): DeliveryOutcome {
+export function leaseEnded(
+  message: Message,
+  subscription: Subscription,
+  attempt: number,
+  set: string,
+): DeliveryOutcome {
   const error = 'The lease ended without an answer.';
   const called = { messageId: message.id, subscription: subscription.name, attempt };
-  return {
+  const outcome = {
     ...called,
     status: null,
     error,
     durationMs: 0,
     ...afterFailure(message, subscription, attempt),
   };
+  return withCallback(outcome, { message, subscription, set }, null);
 }
 
 export function afterFailure(

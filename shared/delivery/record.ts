@@ -19,6 +19,8 @@ export interface RecordParts {
   readonly clock: Clock;
   /** A retry, or the end of a lease, was written that falls due after this long. */
   readonly onRetry: (afterMs: number) => void;
+  /** A callback was written that is due. */
+  readonly onOwed: () => void;
 }
 
 /** Tries work again and again until it succeeds or the host stops. */
@@ -98,6 +100,7 @@ export function createRecord(parts: RecordParts, patiently: Patiently): Delivery
       if (!outcome) return;
       await writers[shardOf(outcome.messageId, stores.length)]?.add([outcome]);
       if (outcome.state === 'RETRY' || outcome.state === 'LEASED') onRetry(outcome.retryAfterMs);
+      if (outcome.callback) parts.onOwed();
     },
     async has(messageId, subscription) {
       const found = await readers[shardOf(messageId, stores.length)]?.add([{ messageId, subscription }]);

@@ -1,6 +1,7 @@
 /** Which story handles which kind of due work, how much of it at once, and under how long a lease. */
 import type { AgendaKind, Rooms } from '../agenda/agenda.ts';
 import type { Deliverer } from '../delivery/deliver.ts';
+import { endTimeoutMs, tellEnds, type TellEndParts } from '../delivery/tell-end.ts';
 import { stepRedrives, type RedriveParts } from '../delivery/redrive.ts';
 import type { Orderer } from '../ordering/ordering.ts';
 import { releaseDue, type ReleaseParts } from '../publish/release.ts';
@@ -13,7 +14,7 @@ import type { Held } from './due-loop.ts';
 import type { DueHandler } from './due-work.ts';
 
 export interface DueHandlerParts
-  extends ReleaseParts, RedriveParts, CheckParts, RunScheduleParts, TellGapParts {
+  extends ReleaseParts, RedriveParts, CheckParts, RunScheduleParts, TellGapParts, TellEndParts {
   readonly courier: Pick<Courier, 'ask' | 'tell'>;
   readonly deliverer: Pick<Deliverer, 'redeliver'>;
   readonly orderer: Pick<Orderer, 'work'>;
@@ -23,6 +24,13 @@ export interface DueHandlerParts
   readonly rooms: (kind: 'redeliver' | 'order') => (held: Held) => Rooms;
   /** How long the webhook call of a retry may take, with what it waits before. */
   readonly longestCallMs: () => number;
+}
+
+const callbacksEach = 8;
+
+function callbackRooms(held: Held): Rooms {
+  const left = [...held].map(([name, count]) => [name, Math.max(0, callbacksEach - count)] as const);
+  return { each: callbacksEach, except: Object.fromEntries(left) };
 }
 
 export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<AgendaKind, DueHandler>> {
@@ -78,6 +86,15 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
       // Without the catalog nobody knows the secrets.
       isReady: parts.isLoaded,
       handle: (store, entries) => tellGaps(parts, store, entries),
+    },
+    callback: {
+      capacity: 100, // calls under way
+      // The URLs of one subscription that hang leave others their room.
+      grouping: 'one by one',
+      rooms: callbackRooms,
+      leaseMs: () => 2 * endTimeoutMs,
+      isReady: parts.isLoaded,
+      handle: (store, entries) => tellEnds(parts, store, entries),
     },
     check: {
       capacity: 50, // calls under way

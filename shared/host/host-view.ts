@@ -18,7 +18,7 @@ export interface HostViewParts {
 
 export interface HostView {
   /** The subscription as it was at the last refresh; `disabled` if this SET has stopped it by itself. */
-  subscription(name: string): Subscription | undefined;
+  readonly subscription: (name: string) => Subscription | undefined;
   topic(name: string): Topic | undefined;
   /** Since when a subscription is there, in Unix milliseconds by this SET's database; 0 for ever. */
   subscribedSinceMs(name: string): number;

@@ -110,14 +110,16 @@ export function openSetHost(parts: SetHostParts): SetHost {
     // Not awaited: the consumption stops when its messages are acked, and the one that said so is among them.
     void reconcile().catch(ignore);
   };
-  const pulse = createPulse({ ...parts, disable, subscription: (name) => view.subscription(name) });
+  const { subscription } = view;
+  const pulse = createPulse({ ...parts, disable, subscription });
   const deliverer = createDeliverer({
     ...parts,
-    subscription: (name) => view.subscription(name),
+    subscription,
     disable,
     onAnswer: pulse.note,
-    arrive: (message, subscription) => orderer.arrive(message, subscription),
+    arrive: (...arrived) => orderer.arrive(...arrived),
     onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
+    onOwed: () => due.nudge(0, 'callback'),
     hosts: () => pulse.hosts,
     onBreaker: () => due.nudge(0),
   });
@@ -135,6 +137,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
       orderer,
       decider,
       topic: (name) => view.topic(name),
+      subscription,
       longestCallMs: () => view.longestTimeoutMs() + timing.slotWaitMs,
       isLoaded: () => view.isLoaded,
       rooms: createRooms({ view, deliverer, onDue }),
@@ -275,6 +278,7 @@ function openOrderer(
     ...links,
     onDue: (afterMs) => onDue(afterMs, 'order'),
     onGap: () => onDue(0, 'gap'),
+    onOwed: () => onDue(0, 'callback'),
     subscription: (name) => view.subscription(name),
     topic: (name) => view.topic(name),
     subscribedSinceMs: (name) => view.subscribedSinceMs(name),

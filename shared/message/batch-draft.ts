@@ -16,7 +16,7 @@ export const maxBatchItems = 1000;
 /** Object members of a whole batch. */
 export const maxBatchMembers = 50_000;
 
-const { topic, tag, key, route, headers, deliverAfter, deliverAt, expiresAfter, retries } =
+const { topic, tag, key, route, headers, deliverAfter, deliverAt, expiresAfter, retries, callback } =
   publishSchema.shape;
 const { body, bodyBase64, contentType } = publishSchema.shape;
 
@@ -53,6 +53,7 @@ export const batchSchema = z
     deliverAt,
     expiresAfter,
     retries,
+    callback,
   })
   .meta({ id: 'Batch', description: 'Items that are stored, sent and delivered as one.' });
 

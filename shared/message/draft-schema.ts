@@ -3,6 +3,7 @@
  * them. All texts are ASCII, so characters are bytes and the limits below are bytes.
  */
 import { z } from 'zod';
+import { callbackSchema } from './callback.ts';
 import { messageRetries } from './retries.ts';
 
 /**
@@ -140,10 +141,15 @@ export const publishSchema = z
     deliverAt: deliverAtTime.optional(),
     expiresAfter: expiresAfterTime.optional(),
     retries: messageRetries.optional(),
+    callback: callbackSchema.optional(),
   })
   .refine(({ lane, mode }) => lane === undefined || mode !== 'fast', {
     path: ['lane'],
     error: 'A lane orders what is stored, and fast is not: leave one of them out.',
+  })
+  .refine(({ callback, mode }) => callback === undefined || mode !== 'fast', {
+    path: ['callback'],
+    error: 'Nobody keeps what becomes of a fast message: leave one of them out.',
   })
   .refine(({ retries, mode }) => retries === undefined || mode !== 'fast', {
     path: ['retries'],

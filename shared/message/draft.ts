@@ -2,7 +2,7 @@
  * From what a client sent to a `Draft` within all limits. Two forms:
  *
  * JSON form   `{topic, tag?, key?, lane?, mode?, body | bodyBase64, contentType?, headers?, route?, deliverAfter? | deliverAt?,
- *             expiresAfter?, retries?}`
+ *             expiresAfter?, retries?, callback?}`
  * raw form    the payload is the request's body, byte for byte, its type is `Content-Type`, and the rest are headers:
  *
  *   Setway-Tag              eu.created
@@ -14,6 +14,7 @@
  *   Setway-Deliver-After    10m                      or Setway-Deliver-At: 2026-12-24T18:00:00Z
  *   Setway-Expires-After    1h
  *   Setway-Retries          5s, 1m, 10m; attempts=5    or exponential; first=5s; factor=3; max=6h; attempts=8
+ *   Setway-Callback-Success https://…                   and Setway-Callback-Failure
  *   Setway-Header-<name>    a header <name> of the client's own, passed on to the webhook
  *
  * An unknown `Setway-*` header is refused like an unknown field. `Setway-Latitude` and `Setway-Longitude` are read
@@ -46,6 +47,8 @@ const headerFields = {
   'setway-deliver-at': 'deliverAt',
   'setway-expires-after': 'expiresAfter',
   'setway-retries': 'retries',
+  'setway-callback-success': 'success',
+  'setway-callback-failure': 'failure',
 } as const;
 type HeaderField = (typeof headerFields)[keyof typeof headerFields];
 const placeHeaders: ReadonlySet<string> = new Set(['setway-latitude', 'setway-longitude']);
@@ -88,12 +91,13 @@ export function readRawDraft(raw: RawPublish, nowMs: number): Draft {
   const faults: Fault[] = [];
   const { fields, contentType, own } = sortHeaders(raw.headers, faults);
   const headers = readClientHeaders(own, 'Setway-Header-', faults);
-  const { set, fallback, retries, ...rest } = fields;
+  const { set, fallback, retries, success, failure, ...rest } = fields;
   const request = {
     topic: raw.topic,
     ...rest,
     contentType: contentType ?? bytesType,
     ...(retries === undefined ? {} : { retries: readRetriesHeader(retries) }),
+    ...((success ?? failure) === undefined ? {} : { callback: defined({ success, failure }) }),
     ...(set === undefined ? {} : { route: { set, ...(fallback === undefined ? {} : { fallback }) } }),
   };
   if (fallback !== undefined && set === undefined) {
@@ -125,7 +129,7 @@ interface Content extends Payload {
 }
 
 function toDraft(request: PublishRequest, content: Content): Draft {
-  const { topic, tag, key, lane, retries, route } = request;
+  const { topic, tag, key, lane, callback, retries, route } = request;
   return {
     topic,
     ...(tag === undefined ? {} : { tag }),
@@ -137,8 +141,13 @@ function toDraft(request: PublishRequest, content: Content): Draft {
     ...content.times,
     ...(lane === undefined ? {} : { order: { kind: 'lane' as const, lane } }),
     ...(retries === undefined ? {} : { retries: toRetries(retries) }),
+    ...(callback === undefined ? {} : { callback: defined(callback) }),
     ...(route === undefined ? {} : { route: { set: route.set, fallback: route.fallback ?? 'prefer' } }),
   };
+}
+
+function defined<T extends object>(given: T): T {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as T;
 }
 
 function readPayload(request: PublishRequest, faults: Fault[]): Payload | undefined {
@@ -197,6 +206,7 @@ function sortHeaders(headers: RawPublish['headers'], faults: Fault[]): SortedHea
 const fieldsWithin: Readonly<Record<string, readonly string[]>> = {
   route: ['set', 'fallback'],
   retries: Object.keys(messageRetries.shape),
+  callback: ['success', 'failure'],
 };
 
 type Issue = NonNullable<ReturnType<typeof publishSchema.safeParse>['error']>['issues'][number];
@@ -226,6 +236,8 @@ const headerOfPath: Readonly<Record<string, string>> = {
   deliverAfter: 'Setway-Deliver-After',
   deliverAt: 'Setway-Deliver-At',
   expiresAfter: 'Setway-Expires-After',
+  'callback.success': 'Setway-Callback-Success',
+  'callback.failure': 'Setway-Callback-Failure',
 };
 
 function rawFaultsOf(issue: Issue): Fault[] {

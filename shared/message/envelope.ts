@@ -4,7 +4,7 @@
  *
  *     setway-owner, -tag, -key, -mode, -set, -reason, -distance (km), -accepted-at (Unix ms)
  *     setway-session, -sequence, -size, -deadline (ms), -on-gap    one of an ordered group; without -sequence a batch
- *     setway-lane, -expires-at (Unix ms), -priority, -replay-of, -retries (JSON)
+ *     setway-lane, -expires-at (Unix ms), -priority, -replay-of, -retries (JSON), -callback (JSON)
  *     traceparent                the W3C trace context
  *     setway-h-<name>            a client's header <name>
  *
@@ -14,6 +14,7 @@ import { parseMessageId } from '../identifier.ts';
 import { exchangeOf } from '../topology/names.ts';
 import type { AmqpProperties, InboundMessage, OutboundMessage } from './amqp-message.ts';
 import type { Message, Mode, OnGap } from './message.ts';
+import { callbackOf } from './callback.ts';
 import { retriesOf } from './retries.ts';
 
 const appId = 'setway';
@@ -82,7 +83,7 @@ function headersOf(message: Message): AmqpProperties['headers'] {
 
 /** What only some send modes say. */
 function writeMode(message: Message, headers: Record<string, string | number>): void {
-  const { batch, expiresAtMs, order, priority, replayOf, retries } = message;
+  const { batch, expiresAtMs, order, priority, replayOf, retries, callback } = message;
   if (order?.kind === 'lane') headers['setway-lane'] = order.lane;
   else if (order) {
     headers['setway-session'] = order.session;
@@ -99,20 +100,23 @@ function writeMode(message: Message, headers: Record<string, string | number>): 
   if (priority) headers['setway-priority'] = priority;
   if (replayOf) headers['setway-replay-of'] = replayOf;
   if (retries) headers['setway-retries'] = JSON.stringify(retries);
+  if (callback) headers['setway-callback'] = JSON.stringify(callback);
 }
 
 function readMode(
   headers: AmqpProperties['headers'],
-): Pick<Message, 'batch' | 'expiresAtMs' | 'order' | 'priority' | 'replayOf' | 'retries'> {
+): Pick<Message, 'batch' | 'expiresAtMs' | 'order' | 'priority' | 'replayOf' | 'retries' | 'callback'> {
   const expiresAtMs = headers['setway-expires-at'];
   const replayOf = messageIdOf(String(headers['setway-replay-of'] ?? ''));
   const retries = retriesOf(headers['setway-retries']);
+  const callback = callbackOf(headers['setway-callback']);
   return {
     ...readOrder(headers),
     ...(typeof expiresAtMs === 'number' ? { expiresAtMs } : {}),
     ...(headers['setway-priority'] === 'high' ? { priority: 'high' } : {}),
     ...(replayOf ? { replayOf } : {}),
     ...(retries ? { retries } : {}),
+    ...(callback ? { callback } : {}),
   };
 }
 

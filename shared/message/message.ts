@@ -1,4 +1,5 @@
 import type { MessageId } from '../identifier.ts';
+import type { Callback } from './callback.ts';
 import type { Retries } from './retries.ts';
 
 /**
@@ -70,6 +71,8 @@ export interface Draft {
   readonly priority?: 'high';
   /** In place of what its subscriptions say. */
   readonly retries?: Retries;
+  /** Told how its deliveries end, in place of those of its subscriptions. */
+  readonly callback?: Callback;
   /** The message whose content this one repeats. */
   readonly replayOf?: MessageId;
 }

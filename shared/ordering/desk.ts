@@ -33,6 +33,8 @@ export interface OrderParts {
   readonly onDue: (afterMs: number) => void;
   /** A gap was decided, and may have a callback to be told. */
   readonly onGap: () => void;
+  /** A callback of an item that has ended is due. */
+  readonly onOwed: () => void;
 }
 
 /** What the workers of one database share: requests of many streams in one round trip. */

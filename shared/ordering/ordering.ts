@@ -79,7 +79,11 @@ export function createOrderer(parts: OrderParts): Orderer {
       ...shared,
     });
     const steps = createBatcher({
-      run: (given: readonly StreamStep[]) => patiently(() => store.step(given, parts.host)),
+      async run(given: readonly StreamStep[]) {
+        const stepped = await patiently(() => store.step(given, parts.host));
+        if (given.some(({ outcome }) => outcome?.callback)) parts.onOwed();
+        return stepped;
+      },
       maxItems: maxArrivals,
       ...shared,
     });

@@ -46,7 +46,7 @@ export async function callHead(
     await desk.store.rest(lease, view, item.heldMs);
     return 'ended';
   }
-  if (item.state === 'LEASED') return leaseEnded(message, subscription, item.attempts);
+  if (item.state === 'LEASED') return leaseEnded(message, subscription, item.attempts, parts.set);
   if (subscription.kind === 'pull') return offer(desk, lease, { item, message, view });
   // A call that outlasts the lease would be made beside the next holder's.
   const isWanted = (): boolean =>

@@ -2,6 +2,7 @@
 import { toUuid } from '../identifier.ts';
 import type { DeliveryState } from '../message/lifecycle.ts';
 import { answerOf, type Sql } from './database.ts';
+import { owedCallbacks } from './end-callbacks.ts';
 import { idOf, text, textOrNull, type Row } from './rows.ts';
 import type { DeliveryOutcome } from './delivery-outcome.ts';
 import type { DeliveryKey, DeliveryStatus } from './store.ts';
@@ -28,7 +29,7 @@ export async function recordOutcomes(
     WITH outcome AS MATERIALIZED (
       SELECT * FROM json_to_recordset(${JSON.stringify(outcomes.map(outcomeRow))}::json) AS o(
         message_id uuid, subscription text, state text, attempt integer, status integer, error text,
-        ms real, retry_secs double precision, entry bigint, token bigint)
+        ms real, retry_secs double precision, entry bigint, token bigint, callback json)
     ), finished AS (
       DELETE FROM agenda a USING outcome o WHERE a.id = o.entry AND a.lease_token = o.token RETURNING a.id
     ), tracked AS (
@@ -48,7 +49,7 @@ export async function recordOutcomes(
     ), logged AS (
       INSERT INTO attempt (message_id, subscription, attempt, host, status, outcome, duration_ms, error)
       SELECT message_id, subscription, attempt, ${by.host}, status, state, ms, error FROM outcome WHERE ms IS NOT NULL
-    )
+    ), ${owedCallbacks(sql, 'outcome')}
     INSERT INTO agenda (id, kind, set_id, refs, subscription, due_at, attempts) OVERRIDING SYSTEM VALUE
     SELECT entry, 'redeliver', ${by.set}, ARRAY[message_id], subscription, next_attempt_at, attempts
     FROM tracked WHERE entry IS NOT NULL
@@ -67,12 +68,17 @@ export function outcomeRow(outcome: DeliveryOutcome): Readonly<Record<string, un
     state: outcome.state,
     attempt: outcome.attempt,
     status: outcome.status,
-    error: outcome.error === null ? null : storableText(outcome.error),
+    error: storable(outcome.error),
     ms: outcome.durationMs,
     retry_secs: outcome.retryAfterMs / 1000,
     entry: outcome.lease?.entry,
     token: outcome.lease?.token,
+    callback: outcome.callback && { ...outcome.callback, answer: storable(outcome.callback.answer) },
   };
+}
+
+function storable(given: string | null): string | null {
+  return given === null ? null : storableText(given);
 }
 
 /** A consumer may answer anything, and Postgres refuses NUL and half of a surrogate pair: with it the whole group. */

@@ -15,6 +15,8 @@ export interface DeliveryOutcome {
   readonly durationMs: number | null;
   /** RETRY: when to try again; LEASED: when the lease ends. */
   readonly retryAfterMs: number;
+  /** Of an end that somebody is to be told of: in the name of which SET, where, and the start of the webhook's answer. */
+  readonly callback?: { readonly set: string; readonly url: string; readonly answer: string | null };
   /** The agenda entry this try came from; absent for a try that came from the broker. */
   readonly lease?: Lease;
 }

@@ -18,6 +18,7 @@ import { flow } from './migrations/0011-flow.ts';
 import { leasedDeliveries } from './migrations/0012-leased-deliveries.ts';
 import { keyEdits } from './migrations/0013-key-edits.ts';
 import { gapCallbacks } from './migrations/0014-gap-callbacks.ts';
+import { deliveryCallbacks } from './migrations/0019-delivery-callbacks.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
@@ -34,6 +35,7 @@ const migrations = [
   { number: 12, name: 'leased-deliveries', statements: leasedDeliveries },
   { number: 13, name: 'key-edits', statements: keyEdits },
   { number: 14, name: 'gap-callbacks', statements: gapCallbacks },
+  { number: 19, name: 'delivery-callbacks', statements: deliveryCallbacks },
 ] as const;
 
 /**

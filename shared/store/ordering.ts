@@ -6,6 +6,7 @@ import { toUuid } from '../identifier.ts';
 import type { DeliveryState } from '../message/lifecycle.ts';
 import { answerOf, type Sql } from './database.ts';
 import { outcomeRow } from './deliveries.ts';
+import { owedCallbacks } from './end-callbacks.ts';
 import type {
   Arrival,
   Arrived,
@@ -164,7 +165,7 @@ export async function stepStreams(
       SELECT s.*, a.id IS NOT NULL AS held
       FROM json_to_recordset(${JSON.stringify(steps.map(asRow))}::json) AS s(
         n integer, entry bigint, token bigint, subscription text, stream text, position bigint, close_at integer,
-        message_id uuid, state text, attempt integer, status integer, error text, ms real, retry_secs double precision)
+        message_id uuid, state text, attempt integer, status integer, error text, ms real, retry_secs double precision, callback json)
       LEFT JOIN LATERAL (SELECT id FROM agenda WHERE id = s.entry AND lease_token = s.token LIMIT 1) a ON true
     ), tracked AS (
       INSERT INTO delivery AS d (message_id, subscription, state, attempts, next_attempt_at, entry)
@@ -179,8 +180,8 @@ export async function stepStreams(
         WHERE d.state IN ('RETRY', 'BLOCKED', 'LEASED')
           AND (CASE d.state WHEN 'LEASED' THEN excluded.state = 'DONE' OR d.next_attempt_at <= now()
             ELSE excluded.state NOT IN ('RETRY', 'LEASED') END OR excluded.attempts > d.attempts)
-      RETURNING message_id, subscription
-    ), logged AS (
+      RETURNING message_id, subscription, state, attempts
+    ), ${owedCallbacks(sql, 'step')}, logged AS (
       INSERT INTO attempt (message_id, subscription, attempt, host, status, outcome, duration_ms, error)
       SELECT message_id, subscription, attempt, ${host}, status, state, ms, error FROM step WHERE ms IS NOT NULL
     ), moved AS (

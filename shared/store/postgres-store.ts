@@ -7,6 +7,7 @@ import type { Sql } from './database.ts';
 import { loadDeliveries, recordOutcomes } from './deliveries.ts';
 import { claimFairly, nextFairlyInMs } from './fair-claim.ts';
 import { claimDue, finishEntries, nextDueInMs, releaseEntries } from './due-work.ts';
+import { loadEndCallbacks, recordEndTold } from './end-callbacks.ts';
 import { holdKeys, releaseKeys } from './key-leases.ts';
 import { commitOffers } from './commit.ts';
 import { findMessage, loadMessages } from './messages.ts';
@@ -64,6 +65,8 @@ export function openStore(sql: Sql): Store {
     lease: (options) => leaseWaiting(sql, options),
     nextWaitingInMs: (subscription) => nextWaitingInMs(sql, subscription),
     answer: (answers, host) => recordAnswers(sql, answers, host),
+    loadEndCallbacks: (entries) => loadEndCallbacks(sql, entries),
+    recordEndTold: (told, host) => recordEndTold(sql, told, host),
     holdKeys: (wanted, host) => holdKeys(sql, wanted, host),
     releaseKeys: (held, host) => releaseKeys(sql, held, host),
     deliveries: (keys) => loadDeliveries(sql, keys),

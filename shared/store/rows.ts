@@ -36,12 +36,12 @@ export function instantOrNull(value: unknown): string | null {
 }
 
 /** What few messages have and nobody searches for: kept as it is beside the body. */
-type Options = Pick<Message, 'order' | 'batch' | 'priority' | 'replayOf' | 'retries'>;
+type Options = Pick<Message, 'order' | 'batch' | 'priority' | 'replayOf' | 'retries' | 'callback'>;
 
 /** Undefined when there is nothing to keep. */
-export function optionsOf({ order, batch, priority, replayOf, retries }: Message): Row | undefined {
-  const isPlain = (order ?? batch ?? priority ?? replayOf ?? retries) === undefined;
-  return isPlain ? undefined : { order, batch, priority, replayOf, retries };
+export function optionsOf({ order, batch, priority, replayOf, retries, callback }: Message): Row | undefined {
+  const isPlain = (order ?? batch ?? priority ?? replayOf ?? retries ?? callback) === undefined;
+  return isPlain ? undefined : { order, batch, priority, replayOf, retries, callback };
 }
 
 /** The way back. A copy made inside the database names its original by uuid. */

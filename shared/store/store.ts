@@ -83,6 +83,35 @@ export interface DeliveryStatus extends DeliveryKey {
   readonly entry: string | null;
 }
 
+/** What is still to be told of a delivery that has ended. */
+export interface EndCallback {
+  readonly lease: Lease;
+  readonly url: string;
+  /** How often it was tried before. */
+  readonly attempts: number;
+  /** The body, as it is told. */
+  readonly content: {
+    readonly message: MessageId;
+    readonly topic: string | null;
+    readonly subscription: string;
+    readonly state: string;
+    readonly attempts: number;
+    readonly status: number | null;
+    readonly error: string | null;
+    /** The first 1 KiB of the webhook's answer. */
+    readonly answer: string | null;
+    readonly endedAt: string;
+  };
+}
+
+export interface EndTold {
+  readonly lease: Lease;
+  /** For the timeline, if this is the end. */
+  readonly said: string;
+  /** When to try again; without it, never. */
+  readonly againAfterMs?: number;
+}
+
 /** A key of a subscription that somebody has at work. */
 export interface HeldKey {
   readonly subscription: string;
@@ -270,6 +299,9 @@ export interface Store extends Agenda, OrderedStore {
   nextWaitingInMs(subscription: string): Promise<number | undefined>;
   /** What consumers say of deliveries they hold, or held. @returns what came of each, in order */
   answer(answers: readonly AnswerToRecord[], host: string): Promise<readonly AnswerEffect[]>;
+  /** The callbacks of claimed entries of kind `callback`. */
+  loadEndCallbacks(entries: readonly DueEntry[]): Promise<readonly EndCallback[]>;
+  recordEndTold(told: EndTold, host: string): Promise<void>;
   /** Takes keys that nobody else has at work. @returns which of them are ours now */
   holdKeys(wanted: readonly KeyHold[], host: string): Promise<readonly boolean[]>;
   releaseKeys(held: readonly HeldKey[], host: string): Promise<void>;

@@ -1,5 +1,6 @@
 /** How the deliveries of a subscription are made and when they end: what it says, unless the message says otherwise. */
 import { retryDelayMs } from '../backoff.ts';
+import type { Callback } from '../message/callback.ts';
 import type { Message } from '../message/message.ts';
 import { toRetries, type RetrySchedule } from '../message/retries.ts';
 
@@ -55,6 +56,8 @@ export interface DeliveryPolicy extends AnswerRules, RequestRules {
   readonly rate?: RateLimit | undefined;
   /** Deliveries of one key never overlap, in whatever order they come. */
   readonly perKey?: 'one-at-a-time' | undefined;
+  /** Told how deliveries end, unless the message says otherwise. */
+  readonly callback?: Callback | undefined;
   /** Several messages in one call; ordered messages travel alone all the same. */
   readonly array?: ArrayRules | undefined;
   /** When a host leaves a failing webhook alone for a while. */

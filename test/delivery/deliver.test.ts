@@ -86,6 +86,7 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
     arrive: async () => 'astray' as const,
     disable: async () => undefined,
     onRetry: () => undefined,
+    onOwed: () => undefined,
     hosts: () => 1,
     onBreaker: () => undefined,
     onAnswer: () => undefined,

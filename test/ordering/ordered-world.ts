@@ -131,6 +131,7 @@ export function openWorld(sql: Sql, store: Store, answers: readonly WebhookSays[
       onDue: () => undefined,
       onGap: () => undefined,
       subscribedSinceMs: () => 0,
+      onOwed: () => undefined,
     });
     const mortal: Mortal = { orderer, store: guarded, over, callsLeft: Infinity };
     return mortal;

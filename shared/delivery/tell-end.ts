@@ -1,0 +1,69 @@
+/**
+ * Tells a callback URL how a delivery ended.
+ *
+ *   outcome recorded ─(same statement)─▶ row + agenda entry `callback` ─▶ signed POST ─▶ 2xx: told
+ *                                                                          └▶ else: again by the default retry schedule, then given up
+ *
+ * The delivery has ended whatever becomes of it; how it went stands on the message's timeline. At least once, under one
+ * `webhook-id` per message, subscription and state. Signed with the secrets of the subscription. It cannot loop: a
+ * callback is no message, so nobody is told of it, and the doors that publish refuse its `setway-notice` header or body.
+ */
+import { createHash } from 'node:crypto';
+import type { DueEntry } from '../agenda/agenda.ts';
+import { defaultRetryDelaysMs, retryDelayMs } from '../backoff.ts';
+import { asProblem } from '../problem.ts';
+import type { EndCallback, Store } from '../store/store.ts';
+import type { Subscription } from '../subscriptions/subscription.ts';
+import type { Telemetry } from '../telemetry.ts';
+import type { Courier, NoticeAnswer } from './courier.ts';
+
+export interface TellEndParts {
+  readonly set: string;
+  readonly host: string;
+  readonly courier: Pick<Courier, 'tell'>;
+  readonly telemetry: Telemetry;
+  /** A subscription as the catalog has it now. */
+  readonly subscription: (name: string) => Pick<Subscription, 'secrets'> | undefined;
+}
+
+/** Total time of one call. */
+export const endTimeoutMs = 10_000;
+
+export async function tellEnds(
+  parts: TellEndParts,
+  store: Store,
+  entries: readonly DueEntry[],
+): Promise<void> {
+  const callbacks = await store.loadEndCallbacks(entries);
+  // One that fails stays claimed and falls due again when its lease ends.
+  await Promise.allSettled(callbacks.map((callback) => tellOne(parts, store, callback)));
+}
+
+async function tellOne(parts: TellEndParts, store: Store, callback: EndCallback): Promise<void> {
+  const answer = await call(parts, callback);
+  const { verdict, error, status } = answer;
+  parts.telemetry.count('setway_callbacks_total', { set: parts.set, verdict });
+  const { lease, attempts } = callback;
+  if (verdict === 'done') return store.recordEndTold({ lease, said: `told (HTTP ${status})` }, parts.host);
+  const delayMs = retryDelayMs(defaultRetryDelaysMs, attempts + 1, Math.random);
+  const isLast = verdict !== 'retry' || delayMs === undefined;
+  const again = isLast ? {} : { againAfterMs: answer.retryAfterMs ?? delayMs };
+  return store.recordEndTold({ lease, said: `given up (${error ?? ''})`, ...again }, parts.host);
+}
+
+async function call({ courier, subscription }: TellEndParts, callback: EndCallback): Promise<NoticeAnswer> {
+  const { attempts, content, url } = callback;
+  const { secrets = [] } = subscription(content.subscription) ?? {};
+  const failed = { verdict: 'retry', status: null, durationMs: 0 } as const;
+  // The catalog may get them back.
+  if (secrets.length === 0) return { ...failed, error: 'The subscription has no signing secrets any more.' };
+  const notice = { url, id: idOf(content), kind: 'delivery-ended', attempt: attempts + 1, content, secrets };
+  return courier
+    .tell({ ...notice, timeoutMs: endTimeoutMs })
+    .catch((error: unknown) => ({ ...failed, error: asProblem(error).message }));
+}
+
+function idOf({ message, subscription, state }: EndCallback['content']): string {
+  const digest = createHash('sha256').update(`${message}/${subscription}/${state}`).digest('hex');
+  return `end_${digest.slice(0, 32)}`;
+}
