@@ -11,6 +11,7 @@ import {
   startSetwayOnWorkerd,
   type BenchParts,
 } from './publish-bench.ts';
+import { benchIsolation, startIsolationReceiver, type IsolationReceiver } from './isolation-bench.ts';
 import { benchOrdered } from './ordered-bench.ts';
 import { benchRelease } from './release-bench.ts';
 import { figuresOf, renderTable } from './result.ts';
@@ -45,9 +46,11 @@ async function measure(parts: BenchParts, { only, waiting }: Options): Promise<r
   const secret = createWebhookSecret();
   const consumer = { BENCH_SECRET: secret, BENCH_REDIS_URL: parts.stack.redisUrl };
   const receiver = await startScript('receiver.ts', consumer);
-  const place = { receiverUrl: receiver.url, secret, concurrencies };
+  const isolation = await startIsolationReceiver();
+  const place = { receiverUrl: receiver.url, isolationUrl: isolation.url, secret, concurrencies };
   const onNode = await createWorld(parts.stack, 'node', place);
   if (waiting > 0) return measureWaiting(parts, onNode, waiting);
+  if (only === 'isolation') return measureIsolation(parts, onNode, isolation);
   const onWorkerd = await createWorld(parts.stack, 'workerd', place);
   const measured: Measurement[] = [];
   if (only !== 'delivery') {
@@ -57,8 +60,21 @@ async function measure(parts: BenchParts, { only, waiting }: Options): Promise<r
   }
   if (only !== 'publish') {
     measured.push(...(await benchDeliveries({ ...parts, receiver }, onNode, onWorkerd)));
+    measured.push(...(await measureIsolation(parts, onNode, isolation)));
   }
+  isolation.close();
   await receiver.stop();
+  return measured;
+}
+
+async function measureIsolation(
+  parts: BenchParts,
+  world: World,
+  receiver: IsolationReceiver,
+): Promise<readonly Measurement[]> {
+  const server = await startSetwayOnNode(parts, world);
+  const measured = await benchIsolation(parts, { name: 'Node', server, world }, receiver);
+  await server.stop();
   return measured;
 }
 

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 
 export const help = `npm run bench [-- OPTIONS] — measures Setway beside what one would write oneself
 
-  --only publish|delivery   one half of it
+  --only publish|delivery   one half of it; isolation: only what slow and failing subscribers cost the others
   --waiting N               only this: publishing while N messages wait for their time (try 1000000, which takes minutes)
   --seconds N               length of one measurement (default 8)
   --json                    one JSON array of {name, value, unit, ratio?, of?} on standard output, and nothing
@@ -15,7 +15,7 @@ the exit code is 0, and 1 when something could not be measured.
 `;
 
 export interface Options {
-  readonly only: 'publish' | 'delivery' | undefined;
+  readonly only: 'publish' | 'delivery' | 'isolation' | undefined;
   readonly seconds: number;
   /** Messages that wait meanwhile; 0 leaves that measurement out. */
   readonly waiting: number;
@@ -40,7 +40,7 @@ export function readOptions(args: readonly string[]): Options {
   if (!Number.isInteger(waiting / 1000) || waiting < 0 || waiting > 10_000_000)
     throw new RangeError('--waiting: thousands, up to 10000000');
   const { only } = values;
-  if (only !== undefined && only !== 'publish' && only !== 'delivery')
-    throw new RangeError('--only: publish or delivery');
+  if (only !== undefined && only !== 'publish' && only !== 'delivery' && only !== 'isolation')
+    throw new RangeError('--only: publish, delivery or isolation');
   return { only, seconds, waiting, output: values.help ? 'help' : values.json ? 'json' : 'table' };
 }

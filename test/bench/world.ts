@@ -33,13 +33,18 @@ export const publishTopic = 'published';
 export interface World {
   readonly apiKey: string;
   readonly settings: Deployment['settings'];
-  /** Wakes the subscription of a topic, and puts the others to sleep. */
-  wake(topic: string): Promise<void>;
+  /** Wakes the subscriptions of these topics, and puts the others to sleep. */
+  wake(...topics: readonly string[]): Promise<void>;
   /** Empties the queue of a topic's subscription. */
   purge(topic: string): Promise<void>;
   /** The database of the SET that takes every message. */
   readonly databaseUrl: string;
 }
+
+/** The topic of twenty subscriptions that are well, and that of one that hangs and one that answers 500. */
+export const isolatedTopic = 'isolated';
+export const troubledTopic = 'troubled';
+const isolated = 20;
 
 /** Topic and subscription of the ordered deliveries through so many lanes. */
 export function orderedTopic(lanes: number): string {
@@ -67,6 +72,8 @@ export async function createWorld(
     /** Signs every call. */
     readonly secret: string;
     readonly concurrencies: readonly number[];
+    /** See isolation-bench.ts. */
+    readonly isolationUrl: string;
   },
 ): Promise<World> {
   const topics = [
@@ -77,12 +84,19 @@ export async function createWorld(
     ]),
     ...laneCounts.map((lanes) => ({ name: orderedTopic(lanes), concurrency: orderedConcurrency, path: '' })),
   ];
-  const subscriptions = topics.map(({ name, concurrency, path: receiving }) => ({
+  const subscribed = topics.map(({ name, concurrency, path: receiving }) => ({
     name,
     concurrency,
-    owner: 'demo',
     topic: name,
     endpoint: { url: target.receiverUrl + receiving },
+  }));
+  const isolating = [
+    ...Array.from({ length: isolated }, (_, n) => ({ name: `fine-${n}`, topic: isolatedTopic, at: '/fine' })),
+    ...['hanging', 'broken'].map((name) => ({ name, topic: troubledTopic, at: `/${name}` })),
+  ].map(({ at, ...each }) => ({ ...each, concurrency: 32, endpoint: { url: target.isolationUrl + at } }));
+  const subscriptions = [...subscribed, ...isolating].map((each) => ({
+    ...each,
+    owner: 'demo',
     secrets: [target.secret],
     status: 'paused' as const,
   }));
@@ -90,18 +104,22 @@ export async function createWorld(
     stack.addresses,
     prefix,
     () => undefined,
-    (demo) => ({ ...demo, topics: topics.map(({ name }) => ({ name, owner: 'demo' })), subscriptions }),
+    (demo) => ({
+      ...demo,
+      topics: [...new Set(subscriptions.map(({ topic }) => topic))].map((name) => ({ name, owner: 'demo' })),
+      subscriptions,
+    }),
   );
   return {
     apiKey,
     // The default of 5 s only makes us wait longer for what `wake` changes.
     settings: { ...settings, SETWAY_CATALOG_MAX_AGE_MS: '1000' },
-    wake: (topic) =>
+    wake: (...awake) =>
       applyCatalog(stack, settings, {
         ...seed,
         subscriptions: subscriptions.map((each) => ({
           ...each,
-          status: each.topic === topic ? ('active' as const) : each.status,
+          status: awake.includes(each.topic) ? ('active' as const) : each.status,
         })),
       }),
     databaseUrl: databaseUrls[nearestSet] ?? '',
