@@ -11,7 +11,7 @@ import { setwayRequest, type BenchParts } from './publish-bench.ts';
 import { isolatedTopic, troubledTopic, type World } from './world.ts';
 
 /** Publishes per second, to each of the two topics: well below what a host carries, since a queue of its own is not measured. */
-const publishesPerSecond = 20;
+const publishesPerSecond = 10;
 const drainMs = 3_000;
 /** How much the p99 may grow. */
 const toleratedGrowth = 1.1;
