@@ -8,6 +8,7 @@
  *            mismatch  → 422, setway-non-retryable: 1   guard gone → 503, Retry-After: never processed anyway
  *        → run the handler, the lease renewed at a third
  *            returns → complete → 200
+ *            returns `answerLater` → the lease goes on → 202, setway-async: 1
  *            throws  → release → 500, the detail kept back; NonRetryable → 422, setway-non-retryable: 1
  *
  * An array of messages runs the handler once per message, one after the other, each with its own reservation; the answer
@@ -22,14 +23,29 @@ import type { Guard, Reservation } from '../idempotency/guard.ts';
 import { asProblem, Problem } from '../problem.ts';
 import type { WebhookMethod } from '../subscriptions/delivery-policy.ts';
 import { isWebhookSecret, verifyWebhook } from '../webhook/signature.ts';
+import type { Later } from './later.ts';
 import { keepLease } from './lease.ts';
 import { NonRetryable } from './non-retryable.ts';
 import { arrayItems, runArray } from './array.ts';
 import { readBody } from './request-body.ts';
-import { answerDone, answerRefusal, neverRetry, retryAfter, type Refusal } from './webhook-answer.ts';
+import {
+  answerAccepted,
+  answerDone,
+  answerRefusal,
+  neverRetry,
+  retryAfter,
+  type Refusal,
+} from './webhook-answer.ts';
+import type { WebhookHandler, WebhookResult } from './webhook-handler.ts';
 import { toWebhookMessage, type WebhookMessage } from './webhook-message.ts';
 
+export { answerLater, deliveriesOf } from './later.ts';
+export type { Deliveries, DeliveriesOptions, Later } from './later.ts';
 export { NonRetryable } from './non-retryable.ts';
+export type { StandardSchema } from './standard-schema.ts';
+export { topics, typed } from './topics.ts';
+export type { TypedHandler } from './topics.ts';
+export type { WebhookContext, WebhookHandler, WebhookResult } from './webhook-handler.ts';
 export type { WebhookItem, WebhookMessage } from './webhook-message.ts';
 
 export interface WebhookOptions {
@@ -59,16 +75,6 @@ export interface WebhookFault {
   readonly messageId: string;
   readonly error: unknown;
 }
-
-export interface WebhookContext {
-  /** Fires when the lease is lost: another delivery may run this handler by now, so stop. */
-  readonly signal: AbortSignal;
-}
-
-/** What a handler may return; nothing means `done`. The words are those of `once`. */
-export type WebhookResult = void | 'done' | 'duplicate' | 'mismatch';
-
-export type WebhookHandler = (message: WebhookMessage, context: WebhookContext) => Promise<WebhookResult>;
 
 type Settings = Required<Omit<WebhookOptions, 'guard'>>;
 
@@ -224,13 +230,29 @@ async function runHolding(settings: Guarded, handle: WebhookHandler, holding: Ho
   try {
     const result = await handle(holding.message, { signal: lease.signal });
     lease.stop();
-    await (result === 'mismatch' ? release(settings, holding) : complete(settings, holding));
+    if (isLater(result)) await holdOn(settings, holding, result);
+    else await (result === 'mismatch' ? release(settings, holding) : complete(settings, holding));
     return answerResult(result);
   } catch (error) {
     lease.stop();
     await release(settings, holding);
     return answerFailure(settings, holding.message, error);
   }
+}
+
+function isLater(result: WebhookResult): result is Later {
+  return typeof result === 'object';
+}
+
+/** Copies are kept away for as long as Setway waits; whoever comes after that is the next try. */
+async function holdOn(
+  { guard, onFault }: Guarded,
+  { key, token, message }: Holding,
+  { leaseMs }: Later,
+): Promise<void> {
+  await guard
+    .renew(key, token, leaseMs)
+    .catch((error: unknown) => onFault({ during: 'complete', messageId: message.id, error }));
 }
 
 async function complete(settings: Guarded, holding: Holding): Promise<void> {
@@ -273,6 +295,7 @@ async function release({ guard, onFault }: Guarded, { key, token, message }: Hol
 }
 
 function answerResult(result: WebhookResult): Response {
+  if (isLater(result)) return answerAccepted(result.leaseMs);
   if (result !== 'mismatch') return answerDone(result ?? 'done');
   return answerRefusal({
     status: 422,

@@ -2,10 +2,17 @@
  * What a consumer's webhook answers, in the words Setway's courier understands: 2xx done; 409, 5xx try again, after
  * `Retry-After` if given; other 4xx or `setway-non-retryable: 1` dead letter.
  */
+import { formatDuration } from '../duration.ts';
 
 /** The effect is there: from this delivery, or from an earlier one. */
 export function answerDone(how: 'done' | 'duplicate'): Response {
   return new Response(null, { status: 200, headers: how === 'duplicate' ? { 'setway-duplicate': '1' } : {} });
+}
+
+/** It is being worked on, and whoever does says later what became of it. */
+export function answerAccepted(leaseMs: number): Response {
+  const lease = formatDuration(Math.ceil(leaseMs / 1000) * 1000);
+  return new Response(null, { status: 202, headers: { 'setway-async': '1', 'setway-lease': lease } });
 }
 
 export interface Refusal {

@@ -16,6 +16,8 @@ export interface WebhookMessage {
   readonly set: string | null;
   /** 1 for the first try. */
   readonly attempt: number;
+  /** Names this try: what to say `done`, `failed` or `extend` of when it is answered later. Empty when the sender is not Setway. */
+  readonly delivery: string;
   /** W3C trace context. */
   readonly traceparent: string | null;
   /** The session and the number of items, when it is a batch. */
@@ -57,6 +59,7 @@ export function toWebhookMessage(subscription: string, headers: Headers, bytes: 
     key: headers.get('setway-key'),
     set: headers.get('setway-set'),
     attempt: Number(headers.get('setway-attempt')) || 1,
+    delivery: headers.get('setway-delivery') ?? '',
     traceparent: headers.get('traceparent'),
     batch: batchOf(headers),
     contentType: headers.get('content-type') ?? 'application/octet-stream',

@@ -1,13 +1,16 @@
 /** One contract, every guard: the protocol of shared/idempotency/guard.ts on a real Redis and a real Postgres. */
 import { neon, neonConfig } from '@neondatabase/serverless';
+import { Redis } from 'ioredis';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
 import { upstashRequester } from '../../functions/node/upstash-bridge.ts';
 import { createFallbackGuard } from '../../shared/idempotency/fallback-guard.ts';
 import type { Guard, Reservation } from '../../shared/idempotency/guard.ts';
+import { createMemoryGuard } from '../../shared/idempotency/memory-guard.ts';
 import { createPostgresGuard, guardTable } from '../../shared/idempotency/postgres-guard.ts';
 import { createRedisGuard } from '../../shared/idempotency/redis-guard.ts';
+import { redisThrough } from '../../shared/idempotency/redis-commands.ts';
 import { connectRedis } from '../../shared/idempotency/upstash.ts';
 import { useStack } from '../stack/current-stack.ts';
 import { until } from '../stack/part.ts';
@@ -48,7 +51,15 @@ function overNeon(): Guard {
   return createPostgresGuard(async (text, params) => ({ rows: await sql.query(text, [...params]) }));
 }
 
+function overIoredis(): Guard {
+  const client = new Redis(stack.redisUrl);
+  closers.push(async () => client.disconnect());
+  return createRedisGuard(redisThrough(([name = '', ...args]) => client.call(name, ...args)));
+}
+
 const guards: Record<string, () => Guard> = {
+  memory: () => createMemoryGuard(),
+  'Redis through ioredis': overIoredis,
   'Redis in-process': overRequester,
   'Redis over REST': () => createRedisGuard(connectRedis(stack.upstash)),
   'Postgres through pg': overPg,

@@ -27,7 +27,18 @@ it('every export loads in plain Node, without a build step of the user', async (
     (JSON.parse(stdout) as string[][]).map((keys, index) => [names[index] ?? '', keys] as const),
   );
   expect(exported).toMatchObject({
-    './consumer': expect.arrayContaining(['webhookHandler', 'NonRetryable']) as string[],
+    './consumer': expect.arrayContaining([
+      'webhookHandler',
+      'NonRetryable',
+      'answerLater',
+      'deliveriesOf',
+      'topics',
+      'typed',
+    ]) as string[],
+    './consumer/node': ['nodeWebhook'],
+    './consumer/testing': ['signedRequest'],
+    './guard/memory': ['createMemoryGuard'],
+    './redis/commands': ['redisThrough'],
     './consumer/hono': expect.arrayContaining(['webhook']) as string[],
     './guard/redis': ['createRedisGuard'],
     './once': expect.arrayContaining(['once', 'onceTogether', 'processedMessageTable']) as string[],
