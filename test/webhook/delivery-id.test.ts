@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { mintMessageId } from '../../shared/identifier.ts';
 import { createDeliveryIds } from '../../shared/webhook/delivery-id.ts';
@@ -15,6 +16,13 @@ describe('the id of a delivery', () => {
   it('says again what it was written for', () => {
     const ids = createDeliveryIds([newer]);
     expect(ids.read(ids.write(delivery))).toEqual(delivery);
+  });
+
+  it('is signed by an HMAC-SHA256, as another implementation makes it', () => {
+    const bytes = Buffer.from(createDeliveryIds([newer]).write(delivery).slice(4), 'base64url');
+    const key = createHmac('sha256', newer).update('setway delivery id').digest();
+    const mac = createHmac('sha256', key).update(bytes.subarray(16)).digest().subarray(0, 16);
+    expect(bytes.subarray(0, 16)).toEqual(mac);
   });
 
   it('outlives the rotation of its key', () => {
