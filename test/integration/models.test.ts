@@ -1,5 +1,6 @@
 /** The five models of messaging with queues, each with who gets what (https://www.rabbitmq.com/tutorials). */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { TopicType } from '../../shared/subscriptions/subscription.ts';
 import { at, cities } from '../stack/client.ts';
 import { platforms } from '../stack/platform.ts';
 import { openScene, type Scene } from '../stack/scene.ts';
@@ -7,7 +8,12 @@ import { openScene, type Scene } from '../stack/scene.ts';
 const waitMs = 15_000;
 
 /** By topic its type, and by subscription what it binds. */
-const models = {
+const models: Readonly<
+  Record<
+    string,
+    { readonly type: TopicType; readonly subscriptions: Readonly<Record<string, readonly string[]>> }
+  >
+> = {
   simple: { type: 'fanout', subscriptions: { only: ['#'] } },
   news: { type: 'fanout', subscriptions: { paper: ['#'], radio: ['#'] } },
   alarms: { type: 'direct', subscriptions: { errors: ['error'], everything: ['error', 'info'] } },
@@ -15,7 +21,7 @@ const models = {
     type: 'topic',
     subscriptions: { orange: ['*.orange.*'], rabbits: ['*.*.rabbit', 'lazy.#'] },
   },
-} as const;
+};
 
 describe.each(platforms.filter(({ name }) => name === 'Node'))('the five models on $name', (platform) => {
   let scene: Scene;
