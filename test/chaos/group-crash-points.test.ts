@@ -6,7 +6,7 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { upstashRequester } from '../../functions/node/upstash-bridge.ts';
 import { systemClock } from '../../shared/clock.ts';
-import type { Courier, Dispatch } from '../../shared/delivery/courier.ts';
+import type { Courier, Notice } from '../../shared/delivery/courier.ts';
 import { createRedisPublishLedger } from '../../shared/idempotency/redis-publish-ledger.ts';
 import type { PublishLedger } from '../../shared/idempotency/publish-ledger.ts';
 import { connectRedis } from '../../shared/idempotency/upstash.ts';
@@ -20,6 +20,7 @@ import type { Publisher, Published } from '../../shared/publish/publisher.ts';
 import { createBreaker } from '../../shared/sets/breaker.ts';
 import { compileRouteTable } from '../../shared/sets/route-table.ts';
 import type { SetLink } from '../../shared/sets/set-link.ts';
+import type { Gap } from '../../shared/store/ordered-store.ts';
 import { createTelemetry } from '../../shared/telemetry.ts';
 import { useStack } from '../stack/current-stack.ts';
 import { until } from '../stack/until.ts';
@@ -142,18 +143,16 @@ describe.concurrent('a host that dies with a gap to tell', () => {
     const one = await openOneSet(stack);
     try {
       await gapIn(one);
-      const told: Dispatch[] = [];
-      const carry: Courier['carry'] = async (slice) => {
-        const [dispatch] = slice;
-        if (!dispatch || !('url' in dispatch.endpoint)) return one.courier.carry(slice);
-        told.push(dispatch);
-        return [{ verdict: 'done', status: 200, error: null, durationMs: 1 }];
+      const told: Notice[] = [];
+      const tell: Courier['tell'] = async (notice) => {
+        told.push(notice);
+        return { verdict: 'done', status: 200, error: null, durationMs: 1 };
       };
       const topics = new Map(
         [...one.catalog.topics].map(([name, topic]) => [name, { ...topic, secrets: ['x'] }]),
       );
       const options = {
-        courier: { ...one.courier, carry },
+        courier: { ...one.courier, tell },
         catalog: { current: async () => ({ ...one.catalog, topics }) },
       };
       const life = liveUntil({ step, moment });
@@ -166,9 +165,9 @@ describe.concurrent('a host that dies with a gap to tell', () => {
         return row?.['due'] === 0 && row['gaps'] === 0;
       });
       for (const group of groups) {
-        const calls = told.filter(({ subscription }) => subscription === group);
+        const calls = told.filter(({ content }) => (content as Gap).subscription === group);
         expect(calls.length).toBeGreaterThan(0);
-        expect(new Set(calls.map(({ message }) => message.id)).size).toBe(1);
+        expect(new Set(calls.map(({ id }) => id)).size).toBe(1);
       }
     } finally {
       await one.close();
