@@ -55,6 +55,9 @@ const shownSchema = subscriptionSchema
       description: 'disabled: at least one SET has stopped it by itself; see `stopped`.',
     }),
     stopped: z.array(stopSchema).meta({ description: 'SETs that have stopped it by themselves, and why.' }),
+    waiting: z
+      .array(z.strictObject({ set: z.string(), breaker: z.enum(['open', 'probing']) }))
+      .meta({ description: 'SETs of which a host leaves the webhook alone for a while, since it fails.' }),
     incomplete: z.array(z.string()).meta({ description: 'SETs that did not answer.' }),
   })
   .meta({ id: 'SubscriptionState' });

@@ -315,23 +315,28 @@ function unknown(name: string): Problem {
 
 /** With what the SETs say of it. */
 async function answerState(services: Services, entry: Subscription) {
-  const { stops, incomplete } = await stopsOf(services, entry.name);
+  const { stops, waiting, incomplete } = await stopsOf(services, entry.name);
   const status = entry.status === 'active' && stops.length > 0 ? 'disabled' : entry.status;
   return answerJson(
     200,
-    { ...shown(entry), status, stopped: stops, incomplete },
+    { ...shown(entry), status, stopped: stops, waiting, incomplete },
     { etag: versionTag(entry) },
   );
 }
 
-/** In which SETs a subscription was stopped, and why. */
+/** In which SETs a subscription was stopped, and why; and where its webhook is left alone for a while. */
 async function stopsOf(services: Services, name: string) {
   const { answers, incomplete } = await askFleet(services, async (link) => {
-    const { set, stops } = await link.stopped();
+    const { set, stops, waiting } = await link.stopped();
     const stop = stops[name];
-    return stop && { set, ...stop };
+    const breaker = waiting[name];
+    return { stop: stop && { set, ...stop }, waits: breaker && { set, breaker } };
   });
-  return { stops: answers.flatMap((stop) => stop ?? []), incomplete };
+  return {
+    stops: answers.flatMap(({ stop }) => stop ?? []),
+    waiting: answers.flatMap(({ waits }) => waits ?? []),
+    incomplete,
+  };
 }
 
 function answerSubscription(entry: Subscription) {

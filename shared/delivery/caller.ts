@@ -51,6 +51,8 @@ export interface Caller {
   ): Promise<DeliveryOutcome | Deferred | undefined>;
   /** How many more due deliveries make sense now. */
   room(subscription: string): Room;
+  /** Subscriptions whose breaker is not closed. */
+  waiting(): Readonly<Record<string, 'open' | 'probing'>>;
   /** The host stops: what waits for a gate goes back. */
   leave(): void;
   /** Deliveries waiting or under way. */
@@ -101,6 +103,10 @@ export function createCaller(parts: CallerParts): Caller {
       const slots = parts.subscription(name)?.concurrency ?? 1;
       return known ? roomOf(known, slots) : { now: slots };
     },
+    waiting: () =>
+      Object.fromEntries(
+        [...lanes].flatMap(([name, { gate }]) => (gate.breaker === 'closed' ? [] : [[name, gate.breaker]])),
+      ),
     leave() {
       for (const { lane } of lanes.values()) lane.leave();
     },

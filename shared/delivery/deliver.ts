@@ -54,6 +54,8 @@ export interface Deliverer {
   ): Promise<DeliveryOutcome | Deferred | undefined>;
   /** How many more due deliveries make sense now. */
   room(subscription: string): Room;
+  /** Subscriptions whose breaker is not closed on this host. */
+  waiting(): Readonly<Record<string, 'open' | 'probing'>>;
   /** The host stops: what waits for a gate goes back. */
   leave(): void;
   /** Deliveries waiting or under way. */
@@ -136,6 +138,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       return caller.load;
     },
     room: (name) => caller.room(name),
+    waiting: () => caller.waiting(),
     leave() {
       isLeaving = true;
       caller.leave();

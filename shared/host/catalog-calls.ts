@@ -3,6 +3,7 @@ import type { CatalogSource } from '../catalog/catalog.ts';
 import type { Clock } from '../clock.ts';
 import { dispatchOf } from '../delivery/caller.ts';
 import type { Courier } from '../delivery/courier.ts';
+import type { Deliverer } from '../delivery/deliver.ts';
 import { isPushed } from '../subscriptions/subscription.ts';
 import type { SetLink } from '../sets/set-link.ts';
 import type { HostView } from './host-view.ts';
@@ -13,11 +14,12 @@ export interface CatalogCallParts {
   readonly catalog: CatalogSource;
   readonly register: Pick<Register, 'disabled'>;
   readonly courier: Courier;
+  readonly deliverer: Pick<Deliverer, 'waiting'>;
   readonly clock: Clock;
 }
 
 export function createCatalogCalls(
-  { set, catalog, clock, courier, register }: CatalogCallParts,
+  { set, catalog, clock, courier, deliverer, register }: CatalogCallParts,
   view: Pick<HostView, 'enable' | 'subscription'>,
   reconcile: () => Promise<void>,
 ): Pick<SetLink, 'stopped' | 'enable' | 'follow' | 'tryOut'> {
@@ -28,7 +30,11 @@ export function createCatalogCalls(
       const [answer] = await courier.carry([{ ...dispatchOf(clock, subscription, message, 1), set }]);
       return answer;
     },
-    stopped: async () => ({ set, stops: Object.fromEntries(await register.disabled()) }),
+    stopped: async () => ({
+      set,
+      stops: Object.fromEntries(await register.disabled()),
+      waiting: deliverer.waiting(),
+    }),
     async enable(name) {
       await view.enable(name);
       await reconcile();

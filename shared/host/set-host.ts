@@ -177,7 +177,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     ...openPuller(parts, view, { onDue, ready, arrive: (...arrived) => orderer.arrive(...arrived) }),
     ...decider.link,
     status: () => statusOf(parts, committer.unsettled),
-    ...createCatalogCalls(parts, view, reconcile),
+    ...createCatalogCalls({ ...parts, deliverer }, view, reconcile),
     ready,
     start() {
       if (life !== 'open') return;

@@ -289,7 +289,12 @@ export interface SetLink {
   awaitMessages(subscription: string, waitMs: number): Promise<boolean>;
   status(): Promise<SetStatus>;
   /** Subscriptions this SET has stopped by itself, by name. */
-  stopped(): Promise<{ readonly set: string; readonly stops: Readonly<Record<string, Stop>> }>;
+  stopped(): Promise<{
+    readonly set: string;
+    readonly stops: Readonly<Record<string, Stop>>;
+    /** Webhooks that the host which answers leaves alone for a while: their breakers are not closed. */
+    readonly waiting: Readonly<Record<string, 'open' | 'probing'>>;
+  }>;
   /** Lets a subscription go on that this SET had stopped. */
   enable(subscription: string): Promise<void>;
   /** Calls a subscription's webhook once with a message that is kept nowhere; undefined when it is unknown here. */

@@ -74,6 +74,11 @@ describe.each(platforms)('webhooks that fail on $name', (platform) => {
     script('down', [1_000, { status: 500 }]);
     const ids = await publish('down', 40);
     await until(deadlineMs, async () => (await breaker('down')) === 1);
+    const shown = await scene.operator.get('/v1/subscriptions/down');
+    expect(shown.body).toMatchObject({
+      status: 'active',
+      waiting: [{ set: 'frankfurt', breaker: expect.stringMatching(/^(open|probing)$/) as string }],
+    });
     // What was under way when it opened; then probes, one by one, each after a wait.
     await until(deadlineMs, () => callsOf('down').length >= concurrency + 4);
     const [first, ...others] = callsOf('down')
@@ -89,6 +94,7 @@ describe.each(platforms)('webhooks that fail on $name', (platform) => {
         ids.length,
     );
     await until(deadlineMs, async () => (await breaker('down')) === 0);
+    expect((await scene.operator.get('/v1/subscriptions/down')).body).toMatchObject({ waiting: [] });
     // One after another for as long as it was down: 40 messages with 100 ms retries would have made hundreds of calls.
     expect(callsOf('down').length).toBeLessThan(ids.length + 3 * concurrency + 12);
   });
