@@ -190,12 +190,12 @@ describe('the audit', () => {
       expect(answer.status).toBe(202);
       return answer.body.messages?.map(({ id }) => id) ?? [answer.body.id];
     };
+    const name = `audited-${crypto.randomUUID().slice(0, 8)}`;
     const shared = { topic: 'events', tag: 'x.y', route: { set: 'frankfurt' } };
     const lane: string[] = [];
-    for (const body of [1, 2, 3])
-      lane.push(...(await post('/v1/messages', { ...shared, lane: 'audited', body })));
+    for (const body of [1, 2, 3]) lane.push(...(await post('/v1/messages', { ...shared, lane: name, body })));
     const steps = [1, 2].map((body) => ({ body }));
-    const sequence = await post('/v1/sequences', { ...shared, session: 'audited', messages: steps });
+    const sequence = await post('/v1/sequences', { ...shared, session: name, messages: steps });
     for (const id of [...lane, ...sequence]) await client.message(id, areDeliveries('DONE', 'one', 'two'));
     // As if the broker's copies of the last two, and of the whole sequence, had been lost without a trace.
     const uuids = [...lane.slice(1), ...sequence].map((id) => toUuid(parseMessageId(id)));
@@ -203,11 +203,12 @@ describe('the audit', () => {
     const first = toUuid(parseMessageId(lane[0] ?? ''));
     await sql(
       `UPDATE stream SET position = (SELECT position FROM lane_entry WHERE message_id = $1)
-       WHERE subscription = 'two' AND stream = 'lane/events/audited'`,
-      [first],
+       WHERE subscription = 'two' AND stream = $2`,
+      [first, `lane/events/${name}`],
     );
-    await sql("DELETE FROM stream WHERE subscription = 'two' AND stream = 'session/events/audited'");
-    await sql("DELETE FROM stream_item WHERE subscription = 'two' AND stream = 'session/events/audited'");
+    const session = `session/events/${name}`;
+    await sql("DELETE FROM stream WHERE subscription = 'two' AND stream = $1", [session]);
+    await sql("DELETE FROM stream_item WHERE subscription = 'two' AND stream = $1", [session]);
     await sql(
       "UPDATE audit_mark SET stored_at = (SELECT stored_at FROM message WHERE id = $1) - interval '1 ms'",
       [first],

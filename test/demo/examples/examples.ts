@@ -2,11 +2,26 @@
 import { nearestName } from '../../../shared/nearest-name.ts';
 import type { Example } from './example.ts';
 import { bankTransfer } from './bank-transfer.ts';
+import { loginLog } from './login-log.ts';
+import { modelExamples } from './models.ts';
 import { orderAutoClose } from './order-auto-close.ts';
 import { orderSteps } from './order-steps.ts';
+import { pageRefresh } from './page-refresh.ts';
+import { peakShaving } from './peak-shaving.ts';
 import { registrationMail } from './registration-mail.ts';
+import { workQueue } from './work-queue.ts';
 
-export const examples: readonly Example[] = [orderAutoClose, orderSteps, bankTransfer, registrationMail];
+export const examples: readonly Example[] = [
+  orderAutoClose,
+  orderSteps,
+  bankTransfer,
+  registrationMail,
+  peakShaving,
+  pageRefresh,
+  loginLog,
+  ...modelExamples,
+  workQueue,
+];
 
 /** Name and what it shows, one example per line. */
 export function listExamples(): string {
