@@ -219,9 +219,12 @@ describe('the audit', () => {
     await jobs.run(assembleSequences);
     for (const id of [...lane, ...sequence]) await client.message(id, areDeliveries('DONE', 'one', 'two'));
     const again = receiver.calls.slice(before).map(({ path, headers }) => [path, headers['webhook-id']]);
-    const inOrder = (ids: readonly string[]) => again.filter(([, id]) => ids.includes(String(id)));
-    expect(inOrder(lane)).toEqual(lane.slice(1).map((id) => ['/two', id]));
-    expect(inOrder(sequence)).toEqual(sequence.map((id) => ['/two', id]));
+    // At least once: the same call may come again, and nothing may come between out of turn.
+    const inOrder = (ids: readonly string[]) => [
+      ...new Set(again.flatMap(([path, id]) => (ids.includes(String(id)) ? [`${path} ${String(id)}`] : []))),
+    ];
+    expect(inOrder(lane)).toEqual(lane.slice(1).map((id) => `/two ${id}`));
+    expect(inOrder(sequence)).toEqual(sequence.map((id) => `/two ${id}`));
   }, 60_000);
 
   it('loses and doubles nothing when it dies at any of its steps', async () => {
