@@ -221,7 +221,9 @@ describe('the audit', () => {
     const again = receiver.calls.slice(before).map(({ path, headers }) => [path, headers['webhook-id']]);
     // At least once: the same call may come again, and nothing may come between out of turn.
     const inOrder = (ids: readonly string[]) => [
-      ...new Set(again.flatMap(([path, id]) => (ids.includes(String(id)) ? [`${path} ${String(id)}`] : []))),
+      ...new Set(
+        again.flatMap(([path, id]) => (ids.includes(String(id)) ? [`${String(path)} ${String(id)}`] : [])),
+      ),
     ];
     expect(inOrder(lane)).toEqual(lane.slice(1).map((id) => `/two ${id}`));
     expect(inOrder(sequence)).toEqual(sequence.map((id) => `/two ${id}`));
