@@ -61,7 +61,8 @@ async function schedule(
       };
       if (results?.every(({ state }) => state === 'scheduled') !== true)
         throw new Error(`A message was not scheduled (HTTP ${answer.status}).`);
-      if (taken % 100_000 === 0) report(`${taken.toLocaleString('en')} messages wait`);
+      const sent = from + bulkSize;
+      if (sent % 100_000 === 0) report(`${sent.toLocaleString('en')} messages wait`);
     }
   };
   await Promise.all(Array.from({ length: requestsAtOnce }, send));
