@@ -1,8 +1,9 @@
 /** Callback URLs of what is published: refused at the door if they must not be called. */
 import type { Draft } from '../shared/message/message.ts';
-import { asProblem, Problem } from '../shared/problem.ts';
 import type { Callback } from '../shared/message/callback.ts';
-import { checkWebhookUrl, type WebhookUrlPolicy } from '../shared/webhook/address.ts';
+import { calledUrls } from '../shared/subscriptions/called-urls.ts';
+import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
+import { refuseBadUrls } from './refuse-urls.ts';
 
 /** @throws Problem `destination-refused` with the place */
 export function refuseBadCallbacks(
@@ -14,16 +15,5 @@ export function refuseBadCallbacks(
 
 /** @throws Problem `destination-refused` with the place */
 export function refuseBadCallback(callback: Callback | undefined, policy: WebhookUrlPolicy): void {
-  for (const which of ['success', 'failure'] as const) {
-    const url = callback?.[which];
-    if (url === undefined) continue;
-    try {
-      checkWebhookUrl(url, policy);
-    } catch (error) {
-      const { message } = asProblem(error);
-      const at = `/callback/${which}`;
-      const faults = [{ at, detail: message }];
-      throw new Problem('destination-refused', `${at}: ${message}`, { faults, cause: error });
-    }
-  }
+  refuseBadUrls(calledUrls({ callback }), policy);
 }

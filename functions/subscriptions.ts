@@ -12,11 +12,10 @@ import {
 } from '../shared/catalog/document.ts';
 import { subscription as subscriptionSchema } from '../shared/catalog/subscription-schema.ts';
 import { didYouMean } from '../shared/nearest-name.ts';
-import { asProblem, Problem } from '../shared/problem.ts';
+import { Problem } from '../shared/problem.ts';
 import { calledUrls } from '../shared/subscriptions/called-urls.ts';
 import type { Subscription } from '../shared/subscriptions/subscription.ts';
 import { publicKeyOf } from '../shared/webhook/asymmetric-key.ts';
-import { checkWebhookUrl } from '../shared/webhook/address.ts';
 import { createWebhookSecret } from '../shared/webhook/signature.ts';
 import { answerJson } from './answer.ts';
 import { askFleet } from './ask-fleet.ts';
@@ -34,6 +33,7 @@ import {
 } from './catalog-resource.ts';
 import type { Door } from './door.ts';
 import { readJson, readSmallBody, readValue } from './json-body.ts';
+import { refuseBadUrls } from './refuse-urls.ts';
 import { readQuery } from './query-parameters.ts';
 import type { Services } from './services.ts';
 import {
@@ -100,7 +100,7 @@ function readNew(
   const isWebhook = (fields['kind'] ?? 'webhook') === 'webhook';
   const secrets = isWebhook && !('secrets' in fields) ? { secrets: [createWebhookSecret()] } : {};
   const made = readValue({ ...fields, ...secrets, owner }, subscriptionSchema);
-  checkDestination(made, webhookPolicy);
+  refuseBadUrls(calledUrls(made), webhookPolicy);
   return made;
 }
 
@@ -122,22 +122,6 @@ function topicOf({ topics }: CatalogDocument, { owner, topic: name }: Subscripti
   if (found?.owner === owner) return found;
   const own = topics.flatMap((each) => (each.owner === owner ? [each.name] : []));
   throw new Problem('not-found', `There is no topic "${name}".${didYouMean(name, own)}`);
-}
-
-/** @throws Problem `destination-refused` for a URL that must not be called */
-function checkDestination(
-  wanted: Pick<Subscription, 'callback' | 'endpoint' | 'members'>,
-  policy: Services['webhookPolicy'],
-): void {
-  for (const { at, url } of calledUrls(wanted)) {
-    try {
-      checkWebhookUrl(url, policy);
-    } catch (error) {
-      const { message } = asProblem(error);
-      const faults = [{ at, detail: message }];
-      throw new Problem('destination-refused', `${at}: ${message}`, { faults, cause: error });
-    }
-  }
 }
 
 function list(services: Services): Door {
@@ -212,7 +196,7 @@ function change(services: Services): Door {
       const kept = await changeEntry(services, { name, owner, request }, (opened) => {
         const { since: _since, madeBy: _madeBy, retiring: _retiring, ...before } = opened;
         const after = readValue(patched(before, fields, fixedFields), subscriptionSchema);
-        checkDestination(after, services.webhookPolicy);
+        refuseBadUrls(calledUrls(after), services.webhookPolicy);
         return after;
       });
       return answerSubscription(kept);

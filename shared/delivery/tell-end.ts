@@ -10,12 +10,11 @@
  */
 import { createHash } from 'node:crypto';
 import type { DueEntry } from '../agenda/agenda.ts';
-import { defaultRetryDelaysMs, retryDelayMs } from '../backoff.ts';
-import { asProblem } from '../problem.ts';
 import type { EndCallback, Store } from '../store/store.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
-import type { Courier, NoticeAnswer } from './courier.ts';
+import type { Courier } from './courier.ts';
+import { tell } from './tell.ts';
 
 export interface TellEndParts {
   readonly set: string;
@@ -40,27 +39,16 @@ export async function tellEnds(
 }
 
 async function tellOne(parts: TellEndParts, store: Store, callback: EndCallback): Promise<void> {
-  const answer = await call(parts, callback);
-  const { verdict, error, status } = answer;
-  parts.telemetry.count('setway_callbacks_total', { set: parts.set, verdict });
-  const { lease, attempts } = callback;
-  if (verdict === 'done') return store.recordEndTold({ lease, said: `told (HTTP ${status})` }, parts.host);
-  const delayMs = retryDelayMs(defaultRetryDelaysMs, attempts + 1, Math.random);
-  const isLast = verdict !== 'retry' || delayMs === undefined;
-  const again = isLast ? {} : { againAfterMs: answer.retryAfterMs ?? delayMs };
-  return store.recordEndTold({ lease, said: `given up (${error ?? ''})`, ...again }, parts.host);
-}
-
-async function call({ courier, subscription }: TellEndParts, callback: EndCallback): Promise<NoticeAnswer> {
-  const { attempts, content, url } = callback;
-  const { secrets = [] } = subscription(content.subscription) ?? {};
-  const failed = { verdict: 'retry', status: null, durationMs: 0 } as const;
-  // The catalog may get them back.
-  if (secrets.length === 0) return { ...failed, error: 'The subscription has no signing secrets any more.' };
+  const { attempts, content, lease, url } = callback;
+  const { secrets = [] } = parts.subscription(content.subscription) ?? {};
   const notice = { url, id: idOf(content), kind: 'delivery-ended', attempt: attempts + 1, content, secrets };
-  return courier
-    .tell({ ...notice, timeoutMs: endTimeoutMs })
-    .catch((error: unknown) => ({ ...failed, error: asProblem(error).message }));
+  const { verdict, ...told } = await tell(
+    parts.courier,
+    { ...notice, timeoutMs: endTimeoutMs },
+    'subscription',
+  );
+  parts.telemetry.count('setway_callbacks_total', { set: parts.set, verdict });
+  return store.recordEndTold({ lease, ...told }, parts.host);
 }
 
 function idOf({ message, subscription, state }: EndCallback['content']): string {

@@ -8,10 +8,8 @@
  * dies between the answer and the record asks again. Signed with the secrets of the topic, like a check of a transaction.
  */
 import type { DueEntry } from '../agenda/agenda.ts';
-import { defaultRetryDelaysMs, retryDelayMs } from '../backoff.ts';
-import type { Clock } from '../clock.ts';
-import type { Courier, NoticeAnswer } from '../delivery/courier.ts';
-import { asProblem } from '../problem.ts';
+import type { Courier } from '../delivery/courier.ts';
+import { tell } from '../delivery/tell.ts';
 import type { GapCallback } from '../store/ordered-store.ts';
 import type { Store } from '../store/store.ts';
 import type { Topic } from '../subscriptions/subscription.ts';
@@ -20,7 +18,6 @@ import type { Telemetry } from '../telemetry.ts';
 export interface TellGapParts {
   readonly set: string;
   readonly host: string;
-  readonly clock: Clock;
   readonly courier: Pick<Courier, 'tell'>;
   readonly telemetry: Telemetry;
   /** A topic as the catalog has it now. */
@@ -41,25 +38,10 @@ export async function tellGaps(
 }
 
 async function tellOne(parts: TellGapParts, store: Store, callback: GapCallback): Promise<void> {
-  const answer = await call(parts, callback);
-  const { verdict, error, status } = answer;
-  parts.telemetry.count('setway_gap_callbacks_total', { set: parts.set, verdict });
-  const { lease, attempts } = callback;
-  if (verdict === 'done') return store.recordGapTold({ lease, said: `told (HTTP ${status})` }, parts.host);
-  const delayMs = retryDelayMs(defaultRetryDelaysMs, attempts + 1, Math.random);
-  const isLast = verdict !== 'retry' || delayMs === undefined;
-  const again = isLast ? {} : { againAfterMs: answer.retryAfterMs ?? delayMs };
-  return store.recordGapTold({ lease, said: `given up (${error ?? ''})`, ...again }, parts.host);
-}
-
-async function call({ courier, topic }: TellGapParts, callback: GapCallback): Promise<NoticeAnswer> {
-  const { secrets = [] } = topic(callback.topic) ?? {};
-  const failed = { verdict: 'retry', status: null, durationMs: 0 } as const;
-  // The catalog may get them back.
-  if (secrets.length === 0) return { ...failed, error: 'The topic has no signing secrets any more.' };
-  const { attempts, gap, id, url } = callback;
+  const { attempts, gap, id, lease, url } = callback;
+  const { secrets = [] } = parts.topic(callback.topic) ?? {};
   const notice = { url, id, kind: 'sequence-gap', attempt: attempts + 1, content: gap, secrets };
-  return courier
-    .tell({ ...notice, timeoutMs: tellTimeoutMs })
-    .catch((error: unknown) => ({ ...failed, error: asProblem(error).message }));
+  const { verdict, ...told } = await tell(parts.courier, { ...notice, timeoutMs: tellTimeoutMs }, 'topic');
+  parts.telemetry.count('setway_gap_callbacks_total', { set: parts.set, verdict });
+  return store.recordGapTold({ lease, ...told }, parts.host);
 }
