@@ -110,8 +110,17 @@ export function parseTransactionId(text: string): TransactionId {
   return parseId(text, 'txn', 'transaction') as TransactionId;
 }
 
+/** Whether it has the form of a message id, for where anything else is no error. */
+export function isMessageId(text: unknown): text is MessageId {
+  return typeof text === 'string' && isId(text, 'msg');
+}
+
+function isId(text: string, prefix: string): boolean {
+  return text.startsWith(`${prefix}_`) && /^[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text.slice(4));
+}
+
 function parseId(text: string, prefix: string, named: string): string {
-  if (text.startsWith(`${prefix}_`) && /^[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(text.slice(4))) return text;
+  if (isId(text, prefix)) return text;
   throw new Problem(
     'not-found',
     `There is no ${named} with this id. Ids look like ${prefix}_01h455vb4pex5vsknk084sn02q.`,

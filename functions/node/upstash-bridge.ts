@@ -165,9 +165,23 @@ async function ready(redis: Redis): Promise<void> {
 
 /** Upper-case names: ioredis shapes replies by the lower-case name, and here they must stay as Redis sent them. */
 function send(redis: Redis, [name = '', ...args]: readonly string[]): Promise<unknown> {
+  gather(redis);
   return redis.sendCommand(
     new Command(name.toUpperCase(), args, { replyEncoding: 'utf8' }),
   ) as Promise<unknown>;
+}
+
+const gathering = new WeakSet<Redis['stream']>();
+
+/** What is sent in one turn of the event loop leaves in one write: a system call for each would cost more than the rest. */
+function gather({ stream }: { readonly stream?: Redis['stream'] }): void {
+  if (!stream || gathering.has(stream)) return;
+  gathering.add(stream);
+  stream.cork();
+  setImmediate(() => {
+    gathering.delete(stream);
+    stream.uncork();
+  });
 }
 
 function parse(command: unknown): string[] {

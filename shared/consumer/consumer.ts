@@ -111,14 +111,34 @@ export function webhookHandler(
   options: WebhookOptions,
   handle: WebhookHandler,
 ): (request: Request) => Promise<Response> {
+  const answer = webhookAnswers(options, handle);
+  return (request) => {
+    const { headers, method } = request;
+    return answer({ method, headers, body: (maxBytes) => readBody(request, maxBytes) });
+  };
+}
+
+/** One call of a webhook, however it arrived. */
+export interface WebhookCall {
+  readonly method: string;
+  readonly headers: Headers;
+  /** The bytes as they were sent; undefined when there are more. */
+  readonly body: (maxBytes: number) => Promise<Uint8Array | undefined>;
+}
+
+/** `webhookHandler` for a server that has no `Request`. */
+export function webhookAnswers(
+  options: WebhookOptions,
+  handle: WebhookHandler,
+): (call: WebhookCall) => Promise<Response> {
   const { guard } = options;
   const settings: Settings = { ...defaults, ...options };
   if (options.secrets.length === 0 || !options.secrets.every(isWebhookSecret)) {
     const detail = `The webhook of "${options.subscription}" needs signing secrets like whsec_….`;
     throw new Problem('invalid-settings', detail);
   }
-  return async (request) => {
-    const received = await receive(settings, request);
+  return async (call) => {
+    const received = await receive(settings, call);
     if ('status' in received) return answerRefusal(received);
     const run = (message: WebhookMessage): Promise<Response> =>
       guard === 'handler'
@@ -129,20 +149,21 @@ export function webhookHandler(
   };
 }
 
-async function receive(settings: Settings, request: Request): Promise<WebhookMessage | Refusal> {
+async function receive(settings: Settings, call: WebhookCall): Promise<WebhookMessage | Refusal> {
   const { subscription, maxBodyBytes } = settings;
-  if (!methods.has(request.method)) {
+  const { headers, method } = call;
+  if (!methods.has(method)) {
     return {
       status: 405,
       title: 'A webhook takes a body',
       headers: { allow: [...methods].join(', ') },
     };
   }
-  const body = await readBody(request, maxBodyBytes);
+  const body = await call.body(maxBodyBytes);
   if (!body) return { status: 413, title: `The body exceeds ${maxBodyBytes} bytes` };
-  const refused = refusedSignature(settings, request.headers, body);
+  const refused = refusedSignature(settings, headers, body);
   if (refused) return { status: 401, title: 'The signature is not valid', detail: refused };
-  return toWebhookMessage(subscription, request.headers, body);
+  return toWebhookMessage(subscription, headers, body);
 }
 
 /** Why the signature is refused, or undefined when it is right. */

@@ -5,8 +5,8 @@
  * body parser that ran before must have kept the bytes (`express.raw({ type: 'application/json' })`), since nobody can write parsed
  * JSON back byte for byte.
  */
-import { webhookHandler, type WebhookHandler, type WebhookOptions } from './consumer.ts';
-import { answerRefusal } from './webhook-answer.ts';
+import { webhookAnswers, type WebhookHandler, type WebhookOptions } from './consumer.ts';
+import { answerRefusal, type Refusal } from './webhook-answer.ts';
 
 /** What is needed of Node's IncomingMessage, or Express' Request. */
 export interface NodeRequest extends AsyncIterable<unknown> {
@@ -37,28 +37,32 @@ export function nodeWebhook(
   options: WebhookOptions,
   handle: WebhookHandler,
 ): (request: NodeRequest, response: NodeResponse) => Promise<void> {
-  const answer = webhookHandler(options, handle);
+  const answer = webhookAnswers(options, handle);
   const maxBytes = options.maxBodyBytes ?? defaultMaxBodyBytes;
   return async (request, response) => {
     const body = await bodyOf(request, maxBytes);
     if (body === 'gone') return;
-    const said = typeof body === 'string' ? refusals[body] : await answer(toRequest(request, body));
+    const { method = 'GET', headers } = request;
+    const said =
+      typeof body === 'string'
+        ? answerRefusal(refusals[body])
+        : await answer({ method, headers: fieldsOf(headers), body: () => Promise.resolve(body) });
     // What is left of a body that is too large is not read, so the connection cannot go on.
     const close = body === 'too-large' ? { connection: 'close' } : {};
     response.writeHead(said.status, { ...Object.fromEntries(said.headers), ...close });
-    response.end(await said.clone().text());
+    response.end(said.body ? await said.text() : undefined);
   };
 }
 
 type Unread = 'too-large' | 'parsed' | 'gone';
 
-const refusals: Readonly<Record<Exclude<Unread, 'gone'>, Response>> = {
-  'too-large': answerRefusal({ status: 413, title: 'The body is too large' }),
-  parsed: answerRefusal({
+const refusals: Readonly<Record<Exclude<Unread, 'gone'>, Refusal>> = {
+  'too-large': { status: 413, title: 'The body is too large' },
+  parsed: {
     status: 500,
     title: 'A body parser ran before the webhook',
     detail: 'Mount the webhook before express.json(), or give it the bytes by express.raw({ type: "*/*" }).',
-  }),
+  },
 };
 
 async function bodyOf(request: NodeRequest, maxBytes: number): Promise<Uint8Array | Unread> {
@@ -103,17 +107,11 @@ function joined(chunks: readonly Uint8Array[], size: number): Uint8Array {
   return bytes;
 }
 
-/** Its URL is of no interest to the webhook. */
-function toRequest({ method = 'GET', headers }: NodeRequest, body: Uint8Array): Request {
+function fieldsOf(headers: NodeRequest['headers']): Headers {
   const kept = new Headers();
   for (const [name, value] of Object.entries(headers)) {
     if (typeof value === 'string') kept.set(name, value);
     else for (const each of value ?? []) kept.append(name, each);
   }
-  const hasBody = method !== 'GET' && method !== 'HEAD';
-  return new Request('http://webhook.invalid/', {
-    method,
-    headers: kept,
-    ...(hasBody ? { body: body as Uint8Array<ArrayBuffer> } : {}),
-  });
+  return kept;
 }

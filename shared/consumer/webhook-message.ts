@@ -1,5 +1,5 @@
 /** A delivery as the handler sees it. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { batchType, decodeBatch, type BatchItem } from '../message/batch.ts';
 import { NonRetryable } from './non-retryable.ts';
 
@@ -65,7 +65,7 @@ export function toWebhookMessage(subscription: string, headers: Headers, bytes: 
     contentType: headers.get('content-type') ?? 'application/octet-stream',
     headers,
     bytes,
-    fingerprint: createHash('sha256').update(bytes).digest('hex'),
+    fingerprint: hash('sha256', bytes),
     text,
     json: () => parse(text()),
     items: () => itemsOf(headers, bytes),

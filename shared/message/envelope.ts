@@ -10,7 +10,7 @@
  *
  * The prefix keeps a client's `cc`, `x-match` or `setway-key` from meaning anything to RabbitMQ or to us.
  */
-import { parseMessageId } from '../identifier.ts';
+import { isMessageId } from '../identifier.ts';
 import { exchangeOf } from '../topology/names.ts';
 import type { AmqpProperties, InboundMessage, OutboundMessage } from './amqp-message.ts';
 import type { Message, Mode, OnGap } from './message.ts';
@@ -107,14 +107,14 @@ function readMode(
   headers: AmqpProperties['headers'],
 ): Pick<Message, 'batch' | 'expiresAtMs' | 'order' | 'priority' | 'replayOf' | 'retries' | 'callback'> {
   const expiresAtMs = headers['setway-expires-at'];
-  const replayOf = messageIdOf(String(headers['setway-replay-of'] ?? ''));
+  const replayOf = headers['setway-replay-of'];
   const retries = retriesOf(headers['setway-retries']);
   const callback = callbackOf(headers['setway-callback']);
   return {
     ...readOrder(headers),
     ...(typeof expiresAtMs === 'number' ? { expiresAtMs } : {}),
     ...(headers['setway-priority'] === 'high' ? { priority: 'high' } : {}),
-    ...(replayOf ? { replayOf } : {}),
+    ...(isMessageId(replayOf) ? { replayOf } : {}),
     ...(retries ? { retries } : {}),
     ...(callback ? { callback } : {}),
   };
@@ -145,13 +145,14 @@ export function fromInbound(inbound: InboundMessage): Arrival {
 
 function ownMessage({ body, properties }: InboundMessage): Message | undefined {
   const { headers, type: topic, contentType } = properties;
-  const id = messageIdOf(properties.messageId);
+  const { messageId: id } = properties;
   const owner = headers['setway-owner'];
   const mode = modeOf(headers['setway-mode']);
   const set = headers['setway-set'];
   const reason = headers['setway-reason'];
   const acceptedAtMs = headers['setway-accepted-at'];
-  if (properties.appId !== appId || !id || !topic || contentType === undefined || !mode) return undefined;
+  if (properties.appId !== appId || !isMessageId(id) || !topic || contentType === undefined || !mode)
+    return undefined;
   if (typeof owner !== 'string' || typeof set !== 'string' || typeof reason !== 'string') return undefined;
   if (typeof acceptedAtMs !== 'number') return undefined;
   const distanceKm = headers['setway-distance'];
@@ -190,14 +191,6 @@ function foreignMessage({ body, routingKey, properties }: InboundMessage): Forei
 function clientHeaders(headers: AmqpProperties['headers']): Readonly<Record<string, string>> {
   const own = Object.entries(headers).filter(([name]) => name.startsWith(clientPrefix));
   return Object.fromEntries(own.map(([name, value]) => [name.slice(clientPrefix.length), String(value)]));
-}
-
-function messageIdOf(given: string | undefined): Message['id'] | undefined {
-  try {
-    return parseMessageId(given ?? '');
-  } catch {
-    return undefined; // not one of ours: foreign
-  }
 }
 
 function modeOf(given: unknown): Mode | undefined {

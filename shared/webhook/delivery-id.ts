@@ -7,14 +7,12 @@
  *     dlv_ + base64url( 16 bytes HMAC, text "<digits of the message's id>/<try>/<SET>/<subscription>" )
  *
  * It is not kept anywhere: the first key signs, every key is tried, so ids outlive the rotation of a key.
- *
- * Every webhook call carries one, so the HMAC is written out over `crypto.hash`, with the padded keys made once: a third
- * of the time of `createHmac`.
  */
 import { Buffer } from 'node:buffer';
-import { createHmac, hash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { parseMessageId, type MessageId } from '../identifier.ts';
 import { Problem } from '../problem.ts';
+import { hmacUnder } from './hmac.ts';
 
 /** One try of a delivery. */
 export interface DeliveryTry {
@@ -35,11 +33,6 @@ export interface DeliveryIds {
 const prefix = 'dlv_';
 const macBytes = 16;
 const longest = 512;
-/** Of SHA-256. */
-const blockBytes = 64;
-
-/** Truncated HMAC-SHA256 of ASCII text. */
-type Mac = (text: string) => Buffer;
 
 /**
  * @param keys 32 bytes each, the newest first
@@ -47,7 +40,10 @@ type Mac = (text: string) => Buffer;
  */
 export function createDeliveryIds(keys: readonly Uint8Array[]): DeliveryIds {
   // A key for one purpose: the deployment's own encrypts.
-  const macs = keys.map((key) => macUnder(createHmac('sha256', key).update('setway delivery id').digest()));
+  const macs = keys.map((key) => {
+    const hmac = hmacUnder(hmacUnder(key)(Buffer.from('setway delivery id')));
+    return (names: string): Buffer => hmac(Buffer.from(names, 'latin1')).subarray(0, macBytes);
+  });
   const [newest] = macs;
   if (!newest) throw new Problem('invalid-settings', 'There is no key to sign delivery ids with.');
   return {
@@ -70,19 +66,5 @@ export function createDeliveryIds(keys: readonly Uint8Array[]): DeliveryIds {
       const [digits = '', attempt, set = '', subscription = ''] = names.split('/');
       return { messageId: parseMessageId(`msg_${digits}`), attempt: Number(attempt), set, subscription };
     },
-  };
-}
-
-/** @param key no longer than a block */
-function macUnder(key: Uint8Array): Mac {
-  const padded = (pad: number): Buffer => {
-    const block = Buffer.alloc(blockBytes);
-    block.set(key);
-    return Buffer.from(Array.from(block, (byte: number) => byte ^ pad));
-  };
-  const [inner, outer] = [padded(0x36), padded(0x5c)];
-  return (text) => {
-    const first = hash('sha256', Buffer.concat([inner, Buffer.from(text, 'latin1')]), 'buffer');
-    return hash('sha256', Buffer.concat([outer, first]), 'buffer').subarray(0, macBytes);
   };
 }

@@ -13,7 +13,7 @@
  * Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
 import { Buffer } from 'node:buffer';
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { Problem } from '../problem.ts';
 import {
   isAsymmetricSignature,
@@ -22,6 +22,7 @@ import {
   strictBase64,
   type AsymmetricKey,
 } from './asymmetric-key.ts';
+import { hmacUnder, type Hmac } from './hmac.ts';
 
 export interface SignatureHeaders {
   readonly 'webhook-id': string;
@@ -111,8 +112,8 @@ export function createWebhookSecret(random: Uint8Array = crypto.getRandomValues(
   return prefix + Buffer.from(random).toString('base64');
 }
 
-/** A decoded secret: the bytes of a symmetric one. */
-type Key = Buffer | AsymmetricKey;
+/** A decoded secret. */
+type Key = Hmac | AsymmetricKey;
 
 /** Decoded keys by secret: every delivery signs, secrets are few. Emptied when full rather than grow without end. */
 const keys = new Map<string, Key>();
@@ -136,15 +137,15 @@ function keyOf(secret: string): Key {
 function readKey(text: string): Key | undefined {
   if (!text.startsWith(prefix)) return readAsymmetricKey(text);
   const key = strictBase64(text.slice(prefix.length));
-  return key && key.length >= 24 && key.length <= 64 ? key : undefined;
+  return key && key.length >= 24 && key.length <= 64 ? hmacUnder(key) : undefined;
 }
 
 function canSign(key: Key): boolean {
-  return !('public' in key) || key.secret !== undefined;
+  return typeof key === 'function' || key.secret !== undefined;
 }
 
 function signatureOf(key: Key, head: string, body: Uint8Array): string {
-  if (!('public' in key)) return `v1,${digest(key, head, body).toString('base64')}`;
+  if (typeof key === 'function') return `v1,${key(Buffer.from(head), body).toString('base64')}`;
   if (key.secret === undefined)
     throw new Problem('invalid-settings', 'A public key ("whpk_") signs nothing: the secret one is "whsk_".');
   return `v1a,${signAsymmetric(key.secret, joined(head, body)).toString('base64')}`;
@@ -157,18 +158,14 @@ interface Signed {
 
 function isSignedBy(key: Key, claims: readonly Claim[], { head, body }: Signed): boolean {
   const of = (wanted: Claim['version']) => claims.filter(({ version }) => version === wanted);
-  if (!('public' in key)) {
-    const expected = digest(key, head, body);
+  if (typeof key === 'function') {
+    const expected = key(Buffer.from(head), body);
     return of('v1').some(({ bytes }) => bytes.length === expected.length && timingSafeEqual(bytes, expected));
   }
   const claimed = of('v1a');
   if (claimed.length === 0) return false;
   const signed = joined(head, body);
   return claimed.some(({ bytes }) => isAsymmetricSignature(key.public, signed, bytes));
-}
-
-function digest(key: Buffer, head: string, body: Uint8Array): Buffer {
-  return createHmac('sha256', key).update(head).update(body).digest();
 }
 
 /** Ed25519 takes all at once. */

@@ -4,9 +4,8 @@
  */
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
 import { upstashRequester } from '../../functions/node/upstash-bridge.ts';
-import { webhookHandler } from '../../shared/consumer/consumer.ts';
+import { nodeWebhook } from '../../shared/consumer/node.ts';
 import { createRedisGuard } from '../../shared/idempotency/redis-guard.ts';
 import { connectRedis } from '../../shared/idempotency/upstash.ts';
 import { answerQuestions } from './child.ts';
@@ -35,7 +34,7 @@ function count(): void {
 }
 
 const redis = connectRedis({ requester: upstashRequester(process.env['BENCH_REDIS_URL'] ?? '') });
-const consumer = webhookHandler(
+const guarded = nodeWebhook(
   {
     secrets: [process.env['BENCH_SECRET'] ?? ''],
     subscription: 'bench',
@@ -43,11 +42,6 @@ const consumer = webhookHandler(
   },
   async () => undefined,
 );
-const guarded = getRequestListener(async (request) => {
-  const answer = await consumer(request);
-  if (answer.ok) count();
-  return answer;
-});
 
 function answerAtOnce(response: ServerResponse): void {
   count();
@@ -55,7 +49,9 @@ function answerAtOnce(response: ServerResponse): void {
 }
 
 const server = createServer((request, response) => {
-  if (request.url === '/guarded') return void guarded(request, response);
+  if (request.url === '/guarded') {
+    return void guarded(request, response).then(() => response.statusCode === 200 && count());
+  }
   request.resume();
   request.on('end', () => answerAtOnce(response));
 });

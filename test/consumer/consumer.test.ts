@@ -106,6 +106,15 @@ describe('verifying', () => {
     const { answer, seen } = receiver({ maxBodyBytes: 10 });
     expect((await answer(signedRequest({ id: newMessageId(), body: '12345678901' }))).status).toBe(413);
     expect((await answer(signedRequest({ id: newMessageId(), body: '1234567890' }))).status).toBe(200);
+    for (const [announced, sent] of [
+      ['1', '12345678901'],
+      ['11', '1'],
+      ['none', '1'],
+    ] as const) {
+      const headers = { 'content-length': announced };
+      const delivery = { id: newMessageId(), body: sent, headers };
+      expect((await answer(signedRequest(delivery))).status).toBe(413);
+    }
     const get = await answer(new Request('https://consumer.example/hook'));
     expect([get.status, get.headers.get('allow')]).toEqual([405, 'POST, PUT, PATCH']);
     expect(seen).toHaveLength(1);
