@@ -56,7 +56,8 @@ function rotate(services: Services): Door {
       const nowMs = services.clock.nowMs();
       const meant = { name: parameter('name'), owner };
       const { retiring = [] } = await changeEntry(services, meant, (before) => {
-        if (!isPushed(before)) throw new Problem('conflict', 'Only a webhook has secrets.');
+        if (before.kind === 'amqp')
+          throw new Problem('conflict', 'A native consumer is told nothing signed.');
         const live = liveSecrets(before, nowMs);
         // A repeat, whose answer was lost.
         if (live[0] === secret) return before;

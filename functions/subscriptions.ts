@@ -97,8 +97,9 @@ function readNew(
   { webhookPolicy }: Services,
 ): SubscriptionEntry {
   if ('owner' in fields) throw refused('/owner', 'It is the owner of the API key: leave it out.');
-  const isWebhook = (fields['kind'] ?? 'webhook') === 'webhook';
-  const secrets = isWebhook && !('secrets' in fields) ? { secrets: [createWebhookSecret()] } : {};
+  // Those that are pulled sign nothing but callbacks.
+  const mayCall = fields['kind'] !== 'amqp';
+  const secrets = mayCall && !('secrets' in fields) ? { secrets: [createWebhookSecret()] } : {};
   const made = readValue({ ...fields, ...secrets, owner }, subscriptionSchema);
   refuseBadUrls(calledUrls(made), webhookPolicy);
   return made;

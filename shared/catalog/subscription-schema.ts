@@ -47,7 +47,7 @@ export const subscriptionFields = z.strictObject({
   timeoutMs: z.int().min(100).max(300_000).default(15_000),
   retryDelaysMs: z.array(z.int().min(0).max(2_592_000_000)).max(50).default(defaultRetryDelaysMs),
   ...deliveryPolicy,
-  /** Sign the calls of a webhook; the other kinds have no calls. */
+  /** Sign the calls of a webhook, and callbacks of whatever is pushed or pulled. */
   secrets: secrets.default([]),
   /** Items of a sequence: one call after the other (the default), or all in one call. */
   ordered: z.enum(['one-by-one', 'together']).optional(),
@@ -60,18 +60,40 @@ export const subscriptionFields = z.strictObject({
 });
 
 export const subscription = subscriptionFields.superRefine((value, context) => {
-  const isWebhook = value.kind === 'webhook';
-  const refuse = (field: string, message: string): void =>
-    context.addIssue({ code: 'custom', path: [field], message });
-  if (!isWebhook && value.ordered === 'together')
-    refuse('ordered', 'Only a webhook gets the items of a sequence together.');
-  if (value.array && value.format !== 'raw') refuse('array', 'Arrays have a form of their own: format raw.');
-  if (value.array && value.perKey) refuse('array', 'One array holds messages of one key: leave perKey out.');
-  if (isWebhook && value.endpoint === undefined) refuse('endpoint', 'A webhook needs one.');
-  if (isWebhook && value.secrets.length === 0) refuse('secrets', 'A webhook needs one to sign with.');
-  if (!isWebhook && value.endpoint !== undefined) refuse('endpoint', 'Only a webhook has one.');
-  if (!isWebhook && value.members !== undefined) refuse('members', 'Only a webhook has them.');
-  // Nobody stands between the queue and those who take from it.
-  if (value.kind === 'amqp' && value.filter !== undefined)
-    refuse('filter', 'A native consumer has none: use bindings.');
+  for (const [isBroken, field, message] of [...webhookRules(value), ...otherRules(value)])
+    if (isBroken) context.addIssue({ code: 'custom', path: [field], message });
 });
+
+type Fields = z.infer<typeof subscriptionFields>;
+type Rule = readonly [isBroken: boolean, field: keyof Fields, message: string];
+
+function webhookRules(written: Fields) {
+  const { kind, ordered, array, format, perKey, members, secrets: own } = written;
+  const isWebhook = kind === 'webhook';
+  const hasEndpoint = written.endpoint !== undefined;
+  const hasArray = array !== undefined;
+  return [
+    [
+      !isWebhook && ordered === 'together',
+      'ordered',
+      'Only a webhook gets the items of a sequence together.',
+    ],
+    [hasArray && format !== 'raw', 'array', 'Arrays have a form of their own: format raw.'],
+    [hasArray && perKey !== undefined, 'array', 'One array holds messages of one key: leave perKey out.'],
+    [isWebhook && !hasEndpoint, 'endpoint', 'A webhook needs one.'],
+    [isWebhook && own.length === 0, 'secrets', 'A webhook needs one to sign with.'],
+    [!isWebhook && hasEndpoint, 'endpoint', 'Only a webhook has one.'],
+    [!isWebhook && members !== undefined, 'members', 'Only a webhook has them.'],
+  ] as const satisfies readonly Rule[];
+}
+
+function otherRules({ kind, callback, secrets: own, filter: condition }: Fields) {
+  const isTold = callback !== undefined;
+  const isNative = kind === 'amqp';
+  return [
+    [kind === 'pull' && isTold && own.length === 0, 'secrets', 'Its callbacks need one to sign with.'],
+    [isNative && isTold, 'callback', 'Nobody knows how deliveries of a native consumer end.'],
+    // Nobody stands between the queue and those who take from it.
+    [isNative && condition !== undefined, 'filter', 'A native consumer has none: use bindings.'],
+  ] as const satisfies readonly Rule[];
+}

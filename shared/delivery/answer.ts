@@ -22,11 +22,12 @@ import { defaultLeaseMs } from '../webhook/lease.ts';
 import { afterFailure } from './lease-ended.ts';
 
 export interface AnswerParts {
+  readonly set: string;
   /** One per shard, in shard order. */
   readonly stores: readonly Store[];
   readonly subscription: (name: string) => Subscription | undefined;
   /** Something of this kind falls due after so long. */
-  readonly onDue: (afterMs: number, kind: 'order' | 'redeliver') => void;
+  readonly onDue: (afterMs: number, kind: 'order' | 'redeliver' | 'callback') => void;
 }
 
 export function createAnswering(parts: AnswerParts): Pick<SetLink, 'answer'> {
@@ -45,11 +46,12 @@ export function createAnswering(parts: AnswerParts): Pick<SetLink, 'answer'> {
             store,
             own.map(({ answer }) => answer),
           );
-          const told = await store.answer(said, 'consumer');
+          const told = await store.answer(said, { set: parts.set, host: 'consumer' });
           own.forEach(({ n }, index) => {
             const effect = told[index];
             if (effect) effects.set(n, effect);
             if (effect?.wakes) parts.onDue(said[index]?.afterMs ?? 0, effect.wakes);
+            if (effect?.owes) parts.onDue(0, effect.owes);
           });
         }),
       );
@@ -76,11 +78,12 @@ function toRecord(
   message: Message | undefined,
 ): AnswerToRecord {
   const { messageId, attempt, says } = answer;
-  const shared = { messageId, attempt, subscription: answer.subscription, error: null };
+  const known = subscription(answer.subscription);
+  const callback = known?.callback === undefined ? {} : { callback: known.callback };
+  const shared = { messageId, attempt, subscription: answer.subscription, error: null, ...callback };
   if (says === 'done') return { ...shared, state: 'DONE', afterMs: 0 };
   if (says === 'extend') return { ...shared, state: 'LEASED', afterMs: answer.leaseMs ?? defaultLeaseMs };
   const error = answer.error ?? 'The consumer says that it failed.';
-  const known = subscription(answer.subscription);
   if (!known || !message)
     return { ...shared, error, state: known?.atEnd === 'drop' ? 'SKIPPED' : 'DEAD', afterMs: 0 };
   const { state, retryAfterMs } = afterFailure(message, known, attempt);

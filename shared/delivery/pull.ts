@@ -28,6 +28,7 @@ import type { Store } from '../store/store.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { priorities, queueOf } from '../topology/names.ts';
+import { withCallback } from './ended.ts';
 import { keyText } from './record.ts';
 
 export interface PullParts {
@@ -41,7 +42,7 @@ export interface PullParts {
   readonly subscription: (name: string) => Subscription | undefined;
   /** Notes an ordered message for its turn; `astray`: it has none. */
   readonly arrive: (message: Message, subscription: string) => Promise<'ordered' | 'astray'>;
-  readonly onDue: (afterMs: number, kind: 'redeliver') => void;
+  readonly onDue: (afterMs: number, kind: 'order' | 'redeliver' | 'callback') => void;
   /** A host that was just opened knows no subscriptions yet: resolves when it does, or cannot. */
   readonly ready: () => Promise<void>;
 }
@@ -63,7 +64,7 @@ export function createPuller(parts: PullParts): Pick<SetLink, 'pull' | 'awaitMes
       const found: PulledMessage[] = [];
       for (const store of parts.stores) {
         const max = request.max - found.length;
-        if (max > 0) found.push(...(await fromStore(parts, store, { ...request, max })));
+        if (max > 0) found.push(...(await fromStore(parts, store, subscription, { ...request, max })));
       }
       for (let round = 0; round < maxRounds && parts.broker.state !== 'disconnected'; round++) {
         const max = request.max - found.length;
@@ -97,8 +98,9 @@ function pullable({ subscription }: PullParts, name: string): Subscription {
 }
 
 async function fromStore(
-  { set, host, clock }: PullParts,
+  { set, host, clock, onDue }: PullParts,
   store: Store,
+  { callback }: Subscription,
   request: PullRequest,
 ): Promise<readonly PulledMessage[]> {
   const leased = await store.lease({ set, host, ...request });
@@ -111,11 +113,16 @@ async function fromStore(
       state: 'SKIPPED',
       error: 'It expired.',
       afterMs: 0,
+      ...(callback === undefined ? {} : { callback }),
     } as const;
-    await store.answer(
+    const effects = await store.answer(
       said.map((each) => ({ ...each, ...ended })),
-      host,
+      { set, host },
     );
+    for (const { wakes, owes } of effects) {
+      if (wakes) onDue(0, wakes);
+      if (owes) onDue(0, owes);
+    }
   }
   return leased.filter((each) => !isOver(each));
 }
@@ -168,7 +175,10 @@ async function leaseFresh(
   const isFresh = ({ expiresAtMs }: Message): boolean => parts.clock.nowMs() < (expiresAtMs ?? Infinity);
   const outcomes = heard
     .filter(({ mode }) => mode !== 'fast')
-    .map((message) => outcomeOf(message, name, isFresh(message) ? leaseMs : undefined));
+    .map((message) => {
+      const outcome = outcomeOf(message, name, isFresh(message) ? leaseMs : undefined);
+      return withCallback(outcome, { message, subscription, set: parts.set }, null);
+    });
   const leased = await recordAll(parts, outcomes);
   parts.telemetry.count('setway_pulled_total', { set: parts.set, subscription: name }, leased.size);
   return heard.flatMap((message) => {
@@ -200,6 +210,7 @@ async function recordAll(
   );
   const [first] = outcomes;
   if (first) onDue(first.retryAfterMs, 'redeliver');
+  if (outcomes.some(({ callback }) => callback)) onDue(0, 'callback');
   return new Set(recorded.flat().map(keyText));
 }
 

@@ -10,7 +10,9 @@
  */
 import { createHash } from 'node:crypto';
 import type { DueEntry } from '../agenda/agenda.ts';
+import type { Clock } from '../clock.ts';
 import type { EndCallback, Store } from '../store/store.ts';
+import { liveSecrets } from '../subscriptions/live-secrets.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
 import type { Courier } from './courier.ts';
@@ -20,9 +22,10 @@ export interface TellEndParts {
   readonly set: string;
   readonly host: string;
   readonly courier: Pick<Courier, 'tell'>;
+  readonly clock: Pick<Clock, 'nowMs'>;
   readonly telemetry: Telemetry;
   /** A subscription as the catalog has it now. */
-  readonly subscription: (name: string) => Pick<Subscription, 'secrets'> | undefined;
+  readonly subscription: (name: string) => Pick<Subscription, 'secrets' | 'retiring'> | undefined;
 }
 
 /** Total time of one call. */
@@ -40,7 +43,8 @@ export async function tellEnds(
 
 async function tellOne(parts: TellEndParts, store: Store, callback: EndCallback): Promise<void> {
   const { attempts, content, lease, url } = callback;
-  const { secrets = [] } = parts.subscription(content.subscription) ?? {};
+  const known = parts.subscription(content.subscription);
+  const secrets = known ? liveSecrets(known, parts.clock.nowMs()) : [];
   const notice = { url, id: idOf(content), kind: 'delivery-ended', attempt: attempts + 1, content, secrets };
   const { verdict, ...told } = await tell(
     parts.courier,

@@ -215,7 +215,7 @@ function callsAboutMessages(
   return {
     ...createInquiry({ set, stores, nudge: (kind) => onDue(0, kind) }),
     ...createScheduledCalls({ set, stores, onDue }),
-    ...createAnswering({ stores, onDue, subscription: (name) => view.subscription(name) }),
+    ...createAnswering({ set, stores, onDue, subscription: (name) => view.subscription(name) }),
   };
 }
 

@@ -1,4 +1,5 @@
 /** One worker of one sequence: asks what its turn is (next-turn.ts) and takes it. */
+import { withCallback } from '../delivery/ended.ts';
 import { afterFailure } from '../delivery/lease-ended.ts';
 import { deliveryTransitions } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
@@ -136,7 +137,9 @@ async function change(
 function notLater(parts: OrderParts, message: Message, said: DeliveryOutcome): DeliveryOutcome {
   const subscription = parts.subscription(said.subscription);
   const error = 'A sequence that travels together cannot be answered later (setway-async).';
-  return subscription ? { ...said, error, ...afterFailure(message, subscription, said.attempt) } : said;
+  if (!subscription) return said;
+  const outcome = { ...said, error, ...afterFailure(message, subscription, said.attempt) };
+  return withCallback(outcome, { message, subscription, set: parts.set }, null);
 }
 
 type CallTurn = Extract<NextTurn, { does: 'call' }>;

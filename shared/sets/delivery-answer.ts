@@ -34,4 +34,6 @@ export interface AnswerEffect {
   readonly nextAttemptAt?: string;
   /** A stream has to go on. */
   readonly wakes?: 'order' | 'redeliver';
+  /** Somebody is to be told of the end. */
+  readonly owes?: 'callback';
 }

@@ -11,19 +11,25 @@ import type { AnswerEffect } from '../sets/delivery-answer.ts';
 import { answerOf, type Sql } from './database.ts';
 import { storableText } from './deliveries.ts';
 import type { AnswerToRecord } from './delivery-outcome.ts';
+import { owedToAnswers } from './end-callbacks.ts';
 import { instantOrNull, type Row } from './rows.ts';
+
+interface Recorder {
+  readonly set: string;
+  readonly host: string;
+}
 
 export async function recordAnswers(
   sql: Sql,
   answers: readonly AnswerToRecord[],
-  host: string,
+  by: Recorder,
 ): Promise<readonly AnswerEffect[]> {
   const numbered = answers.map((answer, n) => ({ n, answer }));
   const done = numbered.filter(({ answer }) => answer.state === 'DONE');
   const others = numbered.filter(({ answer }) => answer.state !== 'DONE');
   const rows = await Promise.all([
-    done.length > 0 ? finishHeld(sql, rowsOf(done), host) : [],
-    others.length > 0 ? changeHeld(sql, rowsOf(others), host) : [],
+    done.length > 0 ? finishHeld(sql, rowsOf(done), by) : [],
+    others.length > 0 ? changeHeld(sql, rowsOf(others), by) : [],
   ]);
   const effects = new Map(rows.flat().map((row) => [Number(row['n']), row]));
   return answers.map((answer, n) => effectOf(answer, effects.get(n) ?? {}));
@@ -39,16 +45,18 @@ function rowsOf(numbered: readonly { readonly n: number; readonly answer: Answer
       state: answer.state,
       error: answer.error === null ? null : storableText(answer.error),
       after_secs: answer.afterMs / 1000,
+      callback_url: answer.callback?.[answer.state === 'DONE' ? 'success' : 'failure'],
     })),
   );
 }
 
 /** Done is true whoever says it, and whenever: it ends every state but DONE itself and SKIPPED, and begins one. */
-async function finishHeld(sql: Sql, said: string, host: string): Promise<readonly Row[]> {
+async function finishHeld(sql: Sql, said: string, by: Recorder): Promise<readonly Row[]> {
   return answerOf(sql`
     WITH said AS MATERIALIZED (
       SELECT s.*, d.state AS before, d.entry, d.updated_at
-      FROM json_to_recordset(${said}::json) AS s(n integer, message_id uuid, subscription text, attempt integer)
+      FROM json_to_recordset(${said}::json) AS s(n integer, message_id uuid, subscription text, attempt integer,
+        error text, callback_url text)
       LEFT JOIN LATERAL (SELECT state, entry, updated_at FROM delivery
         WHERE message_id = s.message_id AND subscription = s.subscription LIMIT 1) d ON true
     ), held AS MATERIALIZED (
@@ -61,30 +69,31 @@ async function finishHeld(sql: Sql, said: string, host: string): Promise<readonl
       ON CONFLICT (message_id, subscription) DO UPDATE
         SET state = 'DONE', attempts = greatest(d.attempts, excluded.attempts), next_attempt_at = NULL, updated_at = now()
         WHERE d.state IN ('RETRY', 'BLOCKED', 'LEASED', 'DEAD')
-      RETURNING message_id, subscription, entry
+      RETURNING message_id, subscription, state, attempts, entry
     ), logged AS (
       INSERT INTO attempt (message_id, subscription, attempt, host, status, outcome, duration_ms, error)
-      SELECT t.message_id, t.subscription, s.attempt, ${host}, NULL, 'DONE',
+      SELECT t.message_id, t.subscription, s.attempt, ${by.host}, NULL, 'DONE',
         coalesce(extract(epoch FROM now() - s.updated_at) * 1000, 0), NULL
       FROM told t JOIN said s USING (message_id, subscription)
-    ), ended AS (
+    ), ${owedToAnswers(sql, by.set)}, ended AS (
       DELETE FROM agenda a USING told t, held h WHERE a.id = h.id AND h.id = t.entry AND a.stream IS NULL
     ), woken AS (
       UPDATE agenda a SET due_at = now(), signals = signals + 1
       FROM told t, held h WHERE a.id = h.id AND h.id = t.entry AND a.stream IS NOT NULL
       RETURNING a.id
     )
-    SELECT s.n, t.message_id IS NOT NULL AS told, s.before, w.id IS NOT NULL AS is_ordered
-    FROM said s LEFT JOIN told t USING (message_id, subscription) LEFT JOIN woken w ON w.id = t.entry`);
+    SELECT s.n, t.message_id IS NOT NULL AS told, s.before, w.id IS NOT NULL AS is_ordered, o.id IS NOT NULL AS is_owed
+    FROM said s LEFT JOIN told t USING (message_id, subscription) LEFT JOIN woken w ON w.id = t.entry
+    LEFT JOIN owed o USING (message_id, subscription)`);
 }
 
 /** Failed, or prolonged: only by the holder of a lease that has no heir yet. */
-async function changeHeld(sql: Sql, said: string, host: string): Promise<readonly Row[]> {
+async function changeHeld(sql: Sql, said: string, by: Recorder): Promise<readonly Row[]> {
   return answerOf(sql`
     WITH said AS MATERIALIZED (
       SELECT s.*, d.state AS before, d.attempts, d.entry, d.next_attempt_at, d.updated_at
       FROM json_to_recordset(${said}::json) AS s(n integer, message_id uuid, subscription text, attempt integer, state text,
-        error text, after_secs double precision)
+        error text, after_secs double precision, callback_url text)
       LEFT JOIN LATERAL (SELECT state, attempts, entry, next_attempt_at, updated_at FROM delivery
         WHERE message_id = s.message_id AND subscription = s.subscription LIMIT 1) d ON true
     ), held AS MATERIALIZED (
@@ -101,16 +110,16 @@ async function changeHeld(sql: Sql, said: string, host: string): Promise<readonl
       RETURNING s.n, s.state, s.error, d.message_id, d.subscription, d.attempts, d.next_attempt_at, s.updated_at AS since, h.id, h.stream
     ), logged AS (
       INSERT INTO attempt (message_id, subscription, attempt, host, status, outcome, duration_ms, error)
-      SELECT message_id, subscription, attempts, ${host}, NULL, state, extract(epoch FROM now() - since) * 1000, error
+      SELECT message_id, subscription, attempts, ${by.host}, NULL, state, extract(epoch FROM now() - since) * 1000, error
       FROM told WHERE state <> 'LEASED'
-    ), moved AS (
+    ), ${owedToAnswers(sql, by.set)}, moved AS (
       UPDATE agenda a SET due_at = coalesce(t.next_attempt_at, now()), signals = signals + 1
       FROM told t WHERE a.id = t.id AND (t.next_attempt_at IS NOT NULL OR t.stream IS NOT NULL)
     ), ended AS (
       DELETE FROM agenda a USING told t WHERE a.id = t.id AND t.next_attempt_at IS NULL AND t.stream IS NULL
     )
-    SELECT s.n, t.n IS NOT NULL AS told, s.before, s.attempts, t.next_attempt_at, t.stream IS NOT NULL AS is_ordered
-    FROM said s LEFT JOIN told t USING (n)`);
+    SELECT s.n, t.n IS NOT NULL AS told, s.before, s.attempts, t.next_attempt_at, t.stream IS NOT NULL AS is_ordered, o.id IS NOT NULL AS is_owed
+    FROM said s LEFT JOIN told t USING (n) LEFT JOIN owed o ON o.message_id = t.message_id AND o.subscription = t.subscription`);
 }
 
 function effectOf({ state, attempt }: AnswerToRecord, row: Row): AnswerEffect {
@@ -119,7 +128,8 @@ function effectOf({ state, attempt }: AnswerToRecord, row: Row): AnswerEffect {
   if (row['told'] === true) {
     const nextAttemptAt = instantOrNull(row['next_attempt_at']);
     const wakes = row['is_ordered'] === true ? 'order' : 'redeliver';
-    return { outcome: 'made', state, wakes, ...(nextAttemptAt === null ? {} : { nextAttemptAt }) };
+    const owes = row['is_owed'] === true ? ({ owes: 'callback' } as const) : {};
+    return { outcome: 'made', state, wakes, ...owes, ...(nextAttemptAt === null ? {} : { nextAttemptAt }) };
   }
   // What was there before the statement may have changed while it waited: done is all that can have come in between.
   if (state === 'DONE')

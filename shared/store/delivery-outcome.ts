@@ -1,5 +1,6 @@
 import type { Lease } from '../agenda/agenda.ts';
 import type { MessageId } from '../identifier.ts';
+import type { Callback } from '../message/callback.ts';
 import type { DeliveryState } from '../message/lifecycle.ts';
 
 /** The outcome of one webhook call, to be recorded. */
@@ -32,4 +33,6 @@ export interface AnswerToRecord {
   readonly error: string | null;
   /** RETRY: when to try again; LEASED: when the lease ends, both from now. */
   readonly afterMs: number;
+  /** Whom the subscription tells of ends; what the message says goes before it. */
+  readonly callback?: Callback;
 }

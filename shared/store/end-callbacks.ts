@@ -19,7 +19,29 @@ export function owedCallbacks(sql: Sql, said: 'outcome' | 'step'): Fragment {
       FROM tracked t JOIN ${rows} o ON o.message_id = t.message_id AND o.subscription = t.subscription AND o.state = t.state
       WHERE o.callback IS NOT NULL
       RETURNING id, set_id, subscription
-    ), telling AS (
+    ), ${planned(sql)}`;
+}
+
+/**
+ * The same for what consumers say: they bring no message, so what it asks for is looked up here.
+ * A CTE `said` has the columns `error` and `callback_url`, what the subscription asks for; `told` is what was changed.
+ */
+export function owedToAnswers(sql: Sql, set: string): Fragment {
+  return sql`owed AS (
+      INSERT INTO delivery_callback (message_id, subscription, state, tries, set_id, url, error)
+      SELECT DISTINCT ON (t.message_id, t.subscription) t.message_id, t.subscription, t.state, t.attempts,
+        ${set}::text, coalesce(m.url, s.callback_url), s.error
+      FROM told t JOIN said s ON s.message_id = t.message_id AND s.subscription = t.subscription
+      LEFT JOIN LATERAL (
+        SELECT options->'callback'->>CASE t.state WHEN 'DONE' THEN 'success' ELSE 'failure' END AS url
+        FROM message_body WHERE id = t.message_id LIMIT 1) m ON true
+      WHERE t.state IN ('DONE', 'DEAD', 'SKIPPED') AND coalesce(m.url, s.callback_url) IS NOT NULL
+      RETURNING id, set_id, message_id, subscription
+    ), ${planned(sql)}`;
+}
+
+function planned(sql: Sql): Fragment {
+  return sql`telling AS (
       INSERT INTO agenda (kind, set_id, refs, subscription, due_at)
       SELECT 'callback', set_id, ARRAY[id], subscription, now() FROM owed
     )`;

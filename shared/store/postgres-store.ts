@@ -64,7 +64,7 @@ export function openStore(sql: Sql): Store {
     record: (outcomes, by) => recordOutcomes(sql, outcomes, by),
     lease: (options) => leaseWaiting(sql, options),
     nextWaitingInMs: (subscription) => nextWaitingInMs(sql, subscription),
-    answer: (answers, host) => recordAnswers(sql, answers, host),
+    answer: (answers, by) => recordAnswers(sql, answers, by),
     loadEndCallbacks: (entries) => loadEndCallbacks(sql, entries),
     recordEndTold: (told, host) => recordEndTold(sql, told, host),
     holdKeys: (wanted, host) => holdKeys(sql, wanted, host),

@@ -297,8 +297,11 @@ export interface Store extends Agenda, OrderedStore {
   lease(options: PullOptions): Promise<readonly LeasedMessage[]>;
   /** How soon a delivery may be pulled: 0 or less when one waits; undefined when there is none. */
   nextWaitingInMs(subscription: string): Promise<number | undefined>;
-  /** What consumers say of deliveries they hold, or held. @returns what came of each, in order */
-  answer(answers: readonly AnswerToRecord[], host: string): Promise<readonly AnswerEffect[]>;
+  /** What consumers say of deliveries they hold, or held; callbacks of those that end are written with it. @returns what came of each, in order */
+  answer(
+    answers: readonly AnswerToRecord[],
+    by: { readonly set: string; readonly host: string },
+  ): Promise<readonly AnswerEffect[]>;
   /** The callbacks of claimed entries of kind `callback`. */
   loadEndCallbacks(entries: readonly DueEntry[]): Promise<readonly EndCallback[]>;
   recordEndTold(told: EndTold, host: string): Promise<void>;

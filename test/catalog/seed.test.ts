@@ -140,6 +140,22 @@ describe('a seed', () => {
       { subscriptions: [{ ...mail, kind: 'amqp' }] },
       ['/subscriptions/0/endpoint'],
     ],
+    [
+      'callbacks that nothing signs, or that nobody could owe',
+      {
+        subscriptions: [
+          {
+            ...mail,
+            kind: 'pull',
+            endpoint: undefined,
+            secrets: undefined,
+            callback: { success: 'https://a.example/' },
+          },
+          { ...mail, kind: 'amqp', endpoint: undefined, callback: { success: 'https://a.example/' } },
+        ],
+      },
+      ['/subscriptions/0/secrets', '/subscriptions/1/callback'],
+    ],
     ...(
       [
         ['host', 'x'],

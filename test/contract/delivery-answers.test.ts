@@ -11,6 +11,7 @@ import { useStack } from '../stack/current-stack.ts';
 
 const set = 'hangzhou';
 const by = { set, host: 'host-1' };
+const consumer = { set, host: 'consumer' };
 const subscription = 'inventory';
 const bridge = createNeonBridge();
 let sql: Sql;
@@ -38,7 +39,7 @@ async function leased(more: Partial<DeliveryOutcome> = {}): Promise<MessageId> {
 
 async function say(messageId: MessageId, state: AnswerToRecord['state'], more: Partial<AnswerToRecord> = {}) {
   const said = { messageId, subscription, attempt: 1, state, error: null, afterMs: 60_000, ...more };
-  const [effect] = await store.answer([said], 'consumer');
+  const [effect] = await store.answer([said], consumer);
   return effect;
 }
 
@@ -241,6 +242,49 @@ describe('a delivery that its consumer holds', () => {
     expect(entries.map((of) => of.length)).toEqual(open.map(() => 1));
   });
 
+  it('owes one callback per end, however many say so at once, and none for what changes nothing', async () => {
+    const success = 'https://shop.example.com/done';
+    const failure = 'https://shop.example.com/failed';
+    const callback = { success, failure };
+    const id = await leased();
+    const owed = () =>
+      sql`SELECT c.state, c.url, c.tries, c.error, count(a.id)::int AS entries FROM delivery_callback c
+        LEFT JOIN agenda a ON a.refs[1] = c.id AND a.kind = 'callback' AND a.set_id = ${set}
+        WHERE c.message_id = ${toUuid(id)} GROUP BY c.id ORDER BY c.state`;
+    const dead = { callback, error: 'no such sku' };
+    expect(await say(id, 'LEASED', { callback })).not.toHaveProperty('owes');
+    const failed = await Promise.all(Array.from({ length: 6 }, () => say(id, 'DEAD', dead)));
+    expect(failed.filter((effect) => effect?.owes === 'callback')).toHaveLength(1);
+    expect(await owed()).toEqual([
+      { state: 'DEAD', url: failure, tries: 1, error: 'no such sku', entries: 1 },
+    ]);
+    const both = { messageId: id, subscription, attempt: 1, state: 'DONE', error: null, afterMs: 0 } as const;
+    await Promise.all(
+      Array.from({ length: 6 }, () =>
+        store.answer(
+          [
+            { ...both, callback },
+            { ...both, callback },
+          ],
+          consumer,
+        ),
+      ),
+    );
+    expect(await owed()).toMatchObject([
+      { state: 'DEAD' },
+      { state: 'DONE', url: success, error: null, entries: 1 },
+    ]);
+  });
+
+  it('owes no callback when nobody asked for one', async () => {
+    const id = await leased();
+    expect(await say(id, 'DONE', { callback: { failure: 'https://shop.example.com/' } })).toEqual({
+      outcome: 'made',
+      state: 'DONE',
+      wakes: 'redeliver',
+    });
+  });
+
   it('takes many answers in one call, each with its own effect', async () => {
     const [a, b, c] = await Promise.all([leased(), leased(), leased()]);
     const said = (messageId: MessageId, state: AnswerToRecord['state']): AnswerToRecord => ({
@@ -251,7 +295,7 @@ describe('a delivery that its consumer holds', () => {
       error: null,
       afterMs: 5_000,
     });
-    const effects = await store.answer([said(a, 'DONE'), said(b, 'RETRY'), said(c, 'LEASED')], 'consumer');
+    const effects = await store.answer([said(a, 'DONE'), said(b, 'RETRY'), said(c, 'LEASED')], consumer);
     expect(effects.map(({ outcome, state }) => [outcome, state])).toEqual([
       ['made', 'DONE'],
       ['made', 'RETRY'],

@@ -91,10 +91,10 @@ function open(messages: readonly Message[], own: Partial<Store> = {}) {
   });
   const pull = (max = 10) => puller.pull({ subscription: name, max, leaseMs: 60_000 });
   const say = (state: 'RETRY' | 'DONE', { id }: Message, attempt = 1) =>
-    store.answer(
-      [{ messageId: id, subscription: name, attempt, state, error: null, afterMs: 0 }],
-      'consumer',
-    );
+    store.answer([{ messageId: id, subscription: name, attempt, state, error: null, afterMs: 0 }], {
+      set,
+      host: 'consumer',
+    });
   return { pull, puller, settled, say, name };
 }
 

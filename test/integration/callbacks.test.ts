@@ -10,6 +10,15 @@ import { until } from '../stack/until.ts';
 import type { WebhookCall } from '../stack/webhook-receiver.ts';
 
 const deadlineMs = 20_000;
+const json = { 'content-type': 'application/json' };
+
+/** Where subscriptions tell of failures when the message says nothing. */
+const fallbacks: Readonly<Record<string, string>> = { dropping: 'dropped', whole: 'whole-failed' };
+
+const async202 = (lease: string) => ({
+  status: 202,
+  headers: { 'setway-async': '1', 'setway-lease': lease },
+});
 
 function told(call: WebhookCall | undefined): Record<string, unknown> {
   return JSON.parse(call?.body.toString() ?? '{}') as Record<string, unknown>;
@@ -20,11 +29,19 @@ describe.each(platforms)('callbacks on $name', (platform) => {
 
   beforeAll(async () => {
     scene = await openScene(platform, 'callbacks', {
-      listeners: { plain: { retryDelaysMs: [100] }, dropping: { retryDelaysMs: [], atEnd: 'drop' } },
+      listeners: {
+        plain: { retryDelaysMs: [100] },
+        dropping: { retryDelaysMs: [], atEnd: 'drop' },
+        later: { retryDelaysMs: [] },
+        pulled: { kind: 'pull', endpoint: undefined, retryDelaysMs: [] },
+        whole: { ordered: 'together', retryDelaysMs: [] },
+      },
       change: (seed, receiverUrl) => ({
         ...seed,
         subscriptions: (seed.subscriptions ?? []).map((each) =>
-          each.name === 'dropping' ? { ...each, callback: { failure: `${receiverUrl}/dropped` } } : each,
+          each.name in fallbacks
+            ? { ...each, callback: { failure: `${receiverUrl}/${fallbacks[each.name]}` } }
+            : each,
         ),
       }),
     });
@@ -96,6 +113,97 @@ describe.each(platforms)('callbacks on $name', (platform) => {
   it('come after ordered deliveries too', async () => {
     const { body } = await publish({ tag: 'plain', lane: 'a', callback: urls('lane') });
     expect(told((await waitFor('/lane-done'))[0])).toMatchObject({ message: body.id, state: 'DONE' });
+  });
+
+  it('come with what a consumer answers later over HTTP, once however often that is said', async () => {
+    scene.receiver.script('/later', [async202('10m'), async202('10m')]);
+    const answer = async (name: string, says: string, body: object): Promise<string> => {
+      const published = await publish({ tag: 'later', callback: urls(name) });
+      const [call] = await scene.receiver.waitFor(() => {
+        const calls = scene.receiver.callsOf(published.body.id, '/later');
+        return calls.length > 0 ? calls : undefined;
+      }, deadlineMs);
+      await scene.client.message(published.body.id, areDeliveries('LEASED', 'later'));
+      const delivery = String(call?.headers['setway-delivery']);
+      for (let n = 0; n < 2; n++)
+        await scene.client.post(`/v1/deliveries/${delivery}/${says}`, JSON.stringify(body), json);
+      return published.body.id;
+    };
+    const done = await answer('answered', 'done', {});
+    expect(told((await waitFor('/answered-done'))[0])).toMatchObject({
+      message: done,
+      state: 'DONE',
+      attempts: 1,
+      status: null,
+      error: null,
+      answer: null,
+    });
+    const failed = await answer('refused', 'failed', { error: 'no paper', retry: 'never' });
+    expect(told((await waitFor('/refused-failed'))[0])).toMatchObject({
+      message: failed,
+      state: 'DEAD',
+      error: 'no paper',
+    });
+    await scene.client.message(failed, ({ timeline }) =>
+      timeline.some(({ change }) => change === 'callback'),
+    );
+    const database = scene.deployment.databaseUrls['frankfurt'] ?? '';
+    expect(await countRows([database], 'delivery_callback')).toBe(0);
+    for (const path of ['/answered-done', '/refused-failed'])
+      expect(scene.receiver.calls.filter((call) => call.path === path)).toHaveLength(1);
+  });
+
+  it('come when a lease ends for the last time, and again when it turns out to be done', async () => {
+    scene.receiver.script('/later', [async202('1s')]);
+    const { body } = await publish({ tag: 'later', callback: urls('late') });
+    expect(told((await waitFor('/late-failed'))[0])).toMatchObject({
+      message: body.id,
+      state: 'DEAD',
+      error: 'The lease ended without an answer.',
+    });
+    const [call] = scene.receiver.callsOf(body.id, '/later');
+    await scene.client.post(`/v1/deliveries/${String(call?.headers['setway-delivery'])}/done`, '{}', json);
+    expect(told((await waitFor('/late-done'))[0])).toMatchObject({ message: body.id, state: 'DONE' });
+  });
+
+  it('come with the ack, the nack and the end of the lease of what is pulled', async () => {
+    const pull = (name: string, body: object) =>
+      scene.operator.post<{
+        readonly messages: readonly { readonly delivery: string; readonly id: string }[];
+      }>(`/v1/subscriptions/pulled/${name}`, JSON.stringify(body), json);
+    const pulled = async (name: string, lease: string): Promise<string> => {
+      const { body } = await publish({ tag: 'pulled', callback: urls(name) });
+      const [held] = (await pull('pull', { wait: '15s', lease })).body.messages;
+      expect(held?.id).toBe(body.id);
+      return held?.delivery ?? '';
+    };
+    await pull('ack', { ids: [await pulled('acked', '10m')] });
+    await pull('nack', { ids: [await pulled('nacked', '10m')], error: 'no' });
+    await pulled('left', '1s');
+    expect(told((await waitFor('/acked-done'))[0])).toMatchObject({ subscription: 'pulled', state: 'DONE' });
+    expect(told((await waitFor('/nacked-failed'))[0])).toMatchObject({ state: 'DEAD', error: 'no' });
+    const [left] = await waitFor('/left-failed');
+    expect(told(left)).toMatchObject({ state: 'DEAD', error: 'The lease ended without an answer.' });
+    const signed = { ...left?.headers } as Record<string, string>;
+    const secret = secretOf(scene.deployment.seed, 'pulled');
+    expect(() => new Webhook(secret).verify(left?.body.toString() ?? '', signed)).not.toThrow();
+  });
+
+  it('come for each item of a sequence that travels together, even if its webhook wants to answer later', async () => {
+    scene.receiver.script('/whole', [async202('1m')]);
+    const messages = [{ body: 1 }, { body: 2 }];
+    const { body } = await scene.client.post<{ readonly messages: readonly { readonly id: string }[] }>(
+      '/v1/sequences',
+      JSON.stringify({ topic: 'events', tag: 'whole', messages }),
+      { ...json, ...at(cities.berlin) },
+    );
+    const calls = await waitFor('/whole-failed', 2);
+    const failed = calls.map((call) => told(call)['message'] as string);
+    expect(failed.toSorted()).toEqual(body.messages.map(({ id }) => id).toSorted());
+    expect(told(calls[0])).toMatchObject({
+      state: 'DEAD',
+      error: 'A sequence that travels together cannot be answered later (setway-async).',
+    });
   });
 
   it('that nobody takes end on the timeline and hold up nothing', async () => {

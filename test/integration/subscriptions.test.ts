@@ -168,6 +168,18 @@ describe.each(platforms)('topics and subscriptions over HTTP on $name', (platfor
     expect([patch.status, patch.body.errors?.[0]?.at]).toEqual([422, '/topic']);
   });
 
+  it('what is pulled has a secret for its callbacks, and another one when asked', async () => {
+    const pulled = { name: 'pulled-secret', topic: 'events', kind: 'pull' };
+    const made = await make<{ readonly secret: string }>(scene.operator, '/v1/subscriptions', pulled);
+    expect(made.body.secret).toMatch(/^whsec_/);
+    const rotated = await make<{ readonly secret: string }>(
+      scene.operator,
+      '/v1/subscriptions/pulled-secret/rotate-secret',
+      {},
+    );
+    expect([rotated.status, rotated.body.secret.startsWith('whsec_')]).toEqual([200, true]);
+  });
+
   it('a topic that is heard keeps its type and stays', async () => {
     expect((await change(scene.operator, '/v1/topics/events', { type: 'direct' }, '*')).status).toBe(409);
     expect((await remove(scene.operator, '/v1/topics/events', '*')).status).toBe(409);
