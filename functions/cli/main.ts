@@ -12,6 +12,7 @@ import { webhookPolicy } from '../assemble.ts';
 import { openDrivers } from '../node/drivers.ts';
 import { applySeed } from './apply.ts';
 import { reseal } from './reseal.ts';
+import { runSets } from './sets.ts';
 
 const help = `setway — operate a Setway deployment
 
@@ -20,6 +21,7 @@ const help = `setway — operate a Setway deployment
   setway check FILE        only check it
   setway reseal            seal the secrets of the catalog again under the first of SETWAY_ENCRYPTION_KEYS;
                            after it the others can go
+  setway sets ACTION       create, watch, drain and retire SETs: setway sets --help
   setway secrets create [--asymmetric]
                            print a new signing secret (whsec_), or a key pair (whsk_ to sign, whpk_ to verify)
   setway keys create --owner NAME --scopes publish,read [--may-set-place]
@@ -63,6 +65,7 @@ const commands: Readonly<Record<string, (args: readonly string[]) => Promise<voi
     print(values.asymmetric === true ? `${secretKey}\n${publicKey}` : createWebhookSecret());
     return Promise.resolve();
   },
+  sets: (args) => runSets(args, print),
   check: async ([file]) => {
     const seed = await readSeed(file);
     print(
