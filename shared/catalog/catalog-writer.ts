@@ -6,8 +6,8 @@
 import type { CatalogDocument } from './document.ts';
 
 export interface CatalogEdit {
-  readonly list: 'topics' | 'subscriptions' | 'discarded' | 'keys';
-  /** Of a key: its id. */
+  readonly list: 'topics' | 'subscriptions' | 'discarded' | 'keys' | 'sets' | 'setNumbers';
+  /** Of a key and of a SET: its id. */
   readonly name: string;
   /** As it is kept, secrets sealed; null: there is none. */
   readonly entry: { readonly name: string } | { readonly id: string } | null;

@@ -16,6 +16,8 @@ export interface SetAccess {
   readonly brokerUrls: readonly string[];
   /** One per shard, in shard order. */
   readonly databaseUrls: readonly string[];
+  /** RabbitMQ's management API with its administrator; absent: this SET's RabbitMQ is looked after by hand. */
+  readonly managementUrl?: string;
 }
 
 /** A user's database whose outbox is drained. */

@@ -1,9 +1,9 @@
 /** The catalog as it is kept: a seed whose secrets are sealed; and the way back to what edges and hosts use. */
 import type { Sealer } from '../sealed.ts';
 import { compileRouteTable } from '../sets/route-table.ts';
-import type { SetHealth } from '../sets/set.ts';
+import type { SetDefinition, SetHealth } from '../sets/set.ts';
 import type { Topic } from '../subscriptions/subscription.ts';
-import type { Catalog } from './catalog.ts';
+import type { Catalog, SetAccess } from './catalog.ts';
 import type { Seed } from './seed.ts';
 
 /** What the HTTP API keeps beside an entry. */
@@ -16,11 +16,12 @@ interface Kept {
   readonly retiring?: readonly number[];
 }
 
+export type SetEntry = Seed['sets'][number];
 export type KeyEntry = Seed['keys'][number];
 export type TopicEntry = Seed['topics'][number] & Kept;
 export type SubscriptionEntry = Seed['subscriptions'][number] & Kept;
 
-/** The same shape as a seed; `brokerUrls`, `databaseUrl(s)`, `secrets` and the values of `headers` hold sealed texts. Older ones have no outboxes. */
+/** The same shape as a seed; `brokerUrls`, `managementUrl`, `databaseUrl(s)`, `secrets` and the values of `headers` hold sealed texts. Older ones have no outboxes. */
 export type CatalogDocument = Omit<Seed, 'outboxes' | 'topics' | 'subscriptions'> &
   Partial<Pick<Seed, 'outboxes'>> & {
     readonly sealed: true;
@@ -28,7 +29,15 @@ export type CatalogDocument = Omit<Seed, 'outboxes' | 'topics' | 'subscriptions'
     readonly subscriptions: readonly SubscriptionEntry[];
     /** Removed subscriptions whose queues go with all they hold. */
     readonly discarded?: readonly { readonly name: string }[];
+    /** Numbers that were given to SETs, with the SET, for ever: ids of messages carry them. */
+    readonly setNumbers?: readonly SetNumber[];
   };
+
+/** The number as text, as an entry's name is. */
+export interface SetNumber {
+  readonly name: string;
+  readonly set: string;
+}
 
 export function sealSeed(seed: Seed, sealer: Sealer): CatalogDocument {
   return allThrough((plain) => sealer.seal(plain), { ...seed, sealed: true });
@@ -46,11 +55,7 @@ export function resealDocument(document: CatalogDocument, sealer: Sealer): Catal
 function allThrough(change: (text: string) => string, document: CatalogDocument): CatalogDocument {
   return {
     ...document,
-    sets: document.sets.map((set) => ({
-      ...set,
-      brokerUrls: set.brokerUrls.map(change),
-      databaseUrls: set.databaseUrls.map(change),
-    })),
+    sets: document.sets.map((set) => urlsThrough(change, set)),
     topics: document.topics.map(({ secrets, ...topic }) => ({
       ...topic,
       ...(secrets === undefined ? {} : { secrets: secrets.map(change) }),
@@ -62,6 +67,25 @@ function allThrough(change: (text: string) => string, document: CatalogDocument)
           outboxes: document.outboxes.map((entry) => ({ ...entry, databaseUrl: change(entry.databaseUrl) })),
         }),
   };
+}
+
+function urlsThrough(change: (url: string) => string, { managementUrl, ...set }: SetEntry): SetEntry {
+  return {
+    ...set,
+    brokerUrls: set.brokerUrls.map(change),
+    databaseUrls: set.databaseUrls.map(change),
+    ...(managementUrl === undefined ? {} : { managementUrl: change(managementUrl) }),
+  };
+}
+
+/** A SET as it is kept. */
+export function sealSet(entry: SetEntry, sealer: Sealer): SetEntry {
+  return urlsThrough((plain) => sealer.seal(plain), entry);
+}
+
+/** A SET with the URLs to reach its parts by. */
+export function openSet(entry: SetEntry, sealer: Sealer): SetEntry {
+  return urlsThrough((sealed) => sealer.open(sealed), entry);
 }
 
 /** Headers of calls may hold credentials. */
@@ -105,10 +129,7 @@ export function compileCatalog(
   sealer: Sealer,
 ): Catalog {
   const open = (sealed: string): string => sealer.open(sealed);
-  const sets = document.sets.map(({ brokerUrls: _brokerUrls, databaseUrls, ...set }) => ({
-    ...set,
-    shards: databaseUrls.length,
-  }));
+  const sets = document.sets.map(definitionOf);
   return {
     version,
     topics: new Map(document.topics.map((topic) => [topic.name, openTopic(topic, sealer)])),
@@ -117,14 +138,18 @@ export function compileCatalog(
     ),
     discarded: new Set(document.discarded?.map(({ name }) => name)),
     sets: new Map(sets.map((set) => [set.id, set])),
-    access: new Map(
-      document.sets.map((set) => [
-        set.id,
-        { brokerUrls: set.brokerUrls.map(open), databaseUrls: set.databaseUrls.map(open) },
-      ]),
-    ),
+    access: new Map(document.sets.map((set) => [set.id, accessOf(openSet(set, sealer))])),
     outboxes: (document.outboxes ?? []).map((entry) => ({ ...entry, databaseUrl: open(entry.databaseUrl) })),
     keys: new Map(document.keys.map((key) => [key.id, key])),
     table: compileRouteTable({ version, sets, buckets: document.buckets, pins: document.pins, health }),
   };
+}
+
+/** What routing knows of a SET. */
+function definitionOf({ id, number, kind, place, weight, status, databaseUrls }: SetEntry): SetDefinition {
+  return { id, number, kind, place, weight, status, shards: databaseUrls.length };
+}
+
+function accessOf({ brokerUrls, databaseUrls, managementUrl }: SetEntry): SetAccess {
+  return { brokerUrls, databaseUrls, ...(managementUrl === undefined ? {} : { managementUrl }) };
 }

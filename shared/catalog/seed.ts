@@ -23,6 +23,14 @@ const set = z.strictObject({
     .array(z.url({ protocol: /^postgres(ql)?$/ }))
     .min(1)
     .max(64),
+  /** RabbitMQ's management API with its administrator: what `setway sets` looks and works through. Kept sealed. */
+  managementUrl: z.url({ protocol: /^https?$/ }).optional(),
+  /** Messages per second it takes without falling behind: SETs share traffic by weight and what each has left of it. */
+  capacity: z.int().min(1).max(1_000_000).optional(),
+  /** What `reconcile-topology` does when RabbitMQ is not what it should be; without it, it reports. */
+  drift: z.enum(['report', 'repair']).optional(),
+  /** `managed`: Setway made vhost and user itself, and takes them away when the SET retires. Without it: given. */
+  access: z.enum(['given', 'managed']).optional(),
 });
 
 const bucketRange = z.strictObject({
