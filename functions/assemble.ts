@@ -210,7 +210,7 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
   return openSetHost({
     set,
     host,
-    stores: databaseUrls.map((url) => openStore(databaseAt(url))),
+    stores: databaseUrls.map((url) => openStore(databaseAt(url), set)),
     register: registerOf({ ...world, telemetry }, databaseAt(databaseUrls[0] ?? ''), { set, host }),
     broker: connectBroker({
       onEvent: (event) => {

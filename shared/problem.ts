@@ -44,6 +44,7 @@ export const problemKinds = {
   'database-unavailable': { status: 503, title: 'The database does not answer', retryable: true },
   'broker-unavailable': { status: 503, title: 'The broker does not answer', retryable: true },
   'redis-unavailable': { status: 503, title: 'Redis does not answer', retryable: true },
+  'set-fenced': { status: 503, title: 'This SET works no more, for now', retryable: true },
   'set-unavailable': { status: 503, title: 'No SET can take this now', retryable: true },
 } as const satisfies Record<string, { status: number; title: string; retryable: boolean }>;
 

@@ -21,6 +21,7 @@ import { asMessage, deliverForeign } from './foreign.ts';
 import { fromInbound } from '../message/envelope.ts';
 import { deliveryTransitions } from '../message/lifecycle.ts';
 import type { Message } from '../message/message.ts';
+import { asProblem } from '../problem.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
 import type { Store } from '../store/store.ts';
 import { isPushed, type Subscription } from '../subscriptions/subscription.ts';
@@ -38,6 +39,8 @@ export interface DeliverParts extends CallerParts {
   readonly onRetry: (afterMs: number) => void;
   /** A callback was written that is due. */
   readonly onOwed: () => void;
+  /** The SET is fenced: what it has in hand is its own no more. */
+  readonly onFenced: () => void;
 }
 
 export interface Deliverer {
@@ -167,7 +170,10 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
         return;
       }
       // The host stops, or something failed that a wait does not mend: the broker hands it out again.
-      void takeStored(delivery, message, subscription).catch(again);
+      void takeStored(delivery, message, subscription).catch((error: unknown) =>
+        // Unacked until the consumption ends: given back now, it would come again at once.
+        asProblem(error).kind === 'set-fenced' ? parts.onFenced() : again(),
+      );
     },
     async redeliver(store, entries, leaseMs) {
       const heldUntilMs = parts.clock.nowMs() + leaseMs;

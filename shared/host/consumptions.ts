@@ -15,7 +15,7 @@ export interface ConsumptionsParts {
 
 export interface Consumptions {
   /** Makes what is consumed equal to these subscriptions. Never rejects: what fails is tried at the next call. */
-  reconcile(subscriptions: readonly Subscription[]): Promise<void>;
+  reconcile(subscriptions: readonly Subscription[], graceMs?: number): Promise<void>;
   /** Messages handed out so far. */
   readonly taken: number;
   stop(graceMs: number): Promise<void>;
@@ -93,13 +93,13 @@ export function createConsumptions(parts: ConsumptionsParts): Consumptions {
     get taken() {
       return taken;
     },
-    async reconcile(subscriptions) {
+    async reconcile(subscriptions, graceMs = parts.graceMs) {
       if (isStopped || parts.broker.state === 'disconnected') return;
       const wanted = new Map(subscriptions.flatMap(queuesOf).map((each) => [each.queue, each]));
       const isStale = ([queue, { prefetch }]: [string, Running]): boolean =>
         wanted.get(queue)?.prefetch !== prefetch;
       // Not awaited: a webhook that hangs must not hold up what others wait for.
-      for (const [queue] of [...running].filter(isStale)) end(queue, parts.graceMs);
+      for (const [queue] of [...running].filter(isStale)) end(queue, graceMs);
       const missing = [...wanted.values()].filter(
         ({ queue }) => !running.has(queue) && !beginning.has(queue),
       );

@@ -1,5 +1,6 @@
 /** What a host says of itself with each heartbeat, and learns of the others. */
 import type { Broker } from '../broker/broker.ts';
+import type { TenureState } from '../sets/tenure.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { createFailureWatch, type FailureWatch, type FailureWatchParts } from './failure-watch.ts';
 import type { Register } from './register.ts';
@@ -9,6 +10,8 @@ export interface PulseParts extends FailureWatchParts {
   readonly register: Register;
   readonly broker: Pick<Broker, 'state'>;
   readonly telemetry: Telemetry;
+  /** Told with each beat. */
+  readonly onTenure: (tenure: TenureState) => void;
 }
 
 export interface Pulse extends Pick<FailureWatch, 'note'> {
@@ -27,8 +30,11 @@ export function createPulse(parts: PulseParts): Pulse {
       return hosts;
     },
     async beat() {
-      hosts = await parts.register.beat(parts.broker.state);
+      const beaten = await parts.register.beat(parts.broker.state);
+      hosts = beaten.hosts;
       parts.telemetry.set('setway_live_hosts', { set: parts.set }, hosts);
+      parts.onTenure(beaten.tenure);
+      if (beaten.tenure === 'fenced') return;
       await failures.report();
     },
   };

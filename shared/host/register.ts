@@ -3,6 +3,7 @@
  * hosts have declared in RabbitMQ.
  */
 import type { Stop } from '../sets/set-link.ts';
+import type { Beat } from '../sets/tenure.ts';
 import type { Declared } from '../topology/plan.ts';
 
 /** What a webhook answered to one host since its last report. */
@@ -23,8 +24,8 @@ export interface Failing {
 }
 
 export interface Register {
-  /** Says that this host lives, and how its broker is. @returns how many hosts of this SET live, this one included */
-  beat(broker: string): Promise<number>;
+  /** Says that this host lives, and how its broker is. */
+  beat(broker: string): Promise<Beat>;
   /** This host stops. */
   leave(): Promise<void>;
   /**

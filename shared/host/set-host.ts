@@ -38,6 +38,7 @@ import { createRepeater } from './repeater.ts';
 import { createPulse } from './pulse.ts';
 import { createRooms } from './rooms.ts';
 import { runShift } from './shift.ts';
+import { createStanding } from './standing.ts';
 import { until } from './until.ts';
 import { createScheduledCalls } from './scheduled-calls.ts';
 
@@ -99,8 +100,9 @@ export interface SetHost extends SetLink {
 export function openSetHost(parts: SetHostParts): SetHost {
   const { set, broker, clock, timing, telemetry, stores } = parts;
   const view = createHostView(parts);
-  const active = () => view.active();
-  const canSend = (): boolean => broker.state === 'connected' && view.isDeclared;
+  const standing = createStanding(() => void reconcile().then(() => due.nudge(0), ignore));
+  const active = () => (standing.isFenced ? [] : view.active());
+  const canSend = (): boolean => broker.state === 'connected' && view.isDeclared && !standing.isFenced;
   const onDue = (afterMs: number, kind: AgendaKind): void => due.nudge(afterMs, kind);
   const sendParts = { ...parts, ...timing, canSend, maxAttempts: timing.maxSendAttempts, onDue };
   const committer = createCommitter(sendParts);
@@ -111,7 +113,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     void reconcile().catch(ignore);
   };
   const { subscription } = view;
-  const pulse = createPulse({ ...parts, disable, subscription });
+  const pulse = createPulse({ ...parts, disable, subscription, onTenure: standing.onTenure });
   const deliverer = createDeliverer({
     ...parts,
     subscription,
@@ -122,6 +124,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     onOwed: () => due.nudge(0, 'callback'),
     hosts: () => pulse.hosts,
     onBreaker: () => due.nudge(0),
+    onFenced: standing.onFenced,
   });
   const orderer = openOrderer(parts, view, {
     call: (...wanted) => deliverer.call(...wanted),
@@ -153,7 +156,8 @@ export function openSetHost(parts: SetHostParts): SetHost {
     // What of it fails is no reason to leave the rest as it was.
     const failure = await view.refresh().then(nothing, asProblem);
     if (!wasLoaded && view.isLoaded) due.nudge(0);
-    if (life === 'started') await consumptions.reconcile(active());
+    if (life === 'started')
+      await consumptions.reconcile(active(), standing.isFenced ? 0 : timing.stopGraceMs);
     if (failure) throw failure;
   };
 

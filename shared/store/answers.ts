@@ -13,6 +13,7 @@ import { storableText } from './deliveries.ts';
 import type { AnswerToRecord } from './delivery-outcome.ts';
 import { owedToAnswers } from './end-callbacks.ts';
 import { instantOrNull, type Row } from './rows.ts';
+import { holdTenure } from './tenure.ts';
 
 interface Recorder {
   readonly set: string;
@@ -59,6 +60,7 @@ async function finishHeld(sql: Sql, said: string, by: Recorder): Promise<readonl
         error text, callback_url text)
       LEFT JOIN LATERAL (SELECT state, entry, updated_at FROM delivery
         WHERE message_id = s.message_id AND subscription = s.subscription LIMIT 1) d ON true
+      WHERE ${holdTenure(sql, by.set, 'go on')}
     ), held AS MATERIALIZED (
       SELECT a.id FROM said s JOIN agenda a ON a.id = s.entry WHERE s.before = 'LEASED' ORDER BY a.id FOR UPDATE OF a
     ), told AS (
@@ -96,6 +98,7 @@ async function changeHeld(sql: Sql, said: string, by: Recorder): Promise<readonl
         error text, after_secs double precision, callback_url text)
       LEFT JOIN LATERAL (SELECT state, attempts, entry, next_attempt_at, updated_at FROM delivery
         WHERE message_id = s.message_id AND subscription = s.subscription LIMIT 1) d ON true
+      WHERE ${holdTenure(sql, by.set, 'go on')}
     ), held AS MATERIALIZED (
       SELECT s.n, a.id, a.stream FROM said s JOIN agenda a ON a.id = s.entry
       WHERE s.before = 'LEASED' AND s.attempts = s.attempt

@@ -11,6 +11,7 @@ import type {
   StreamView,
 } from './ordered-store.ts';
 import { messageOf, type Row } from './rows.ts';
+import { holdTenure } from './tenure.ts';
 
 /**
  * Stores items, counts them, and wakes the sequences that are complete or blocked; the others wake at their deadline.
@@ -31,6 +32,7 @@ export async function gatherItems(
         stream text, position integer, size integer, deadline_secs double precision, on_gap text, fingerprint text)
       LEFT JOIN stream_item known USING (subscription, stream, position)
       LEFT JOIN stream s USING (subscription, stream)
+      WHERE ${holdTenure(sql, by.set, 'go on')}
     ), stored AS (
       INSERT INTO stream_item (subscription, stream, position, message_id, fingerprint)
       SELECT DISTINCT ON (subscription, stream, position) subscription, stream, position, id, fingerprint

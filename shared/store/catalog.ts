@@ -10,6 +10,7 @@ import { asProblem, Problem } from '../problem.ts';
 import type { Sealer } from '../sealed.ts';
 import type { SetHealth } from '../sets/set.ts';
 import type { Stop } from '../sets/set-link.ts';
+import type { Beat, TenureState } from '../sets/tenure.ts';
 import { answerOf, type Sql } from './database.ts';
 import { text } from './rows.ts';
 
@@ -158,19 +159,22 @@ async function firstAnswer<T>(databases: readonly Sql[], ask: (sql: Sql) => Prom
   throw asProblem(last);
 }
 
-/** Says that a host lives. @returns how many live, this one included */
+/** Says that a host lives. @returns how many live, this one included, and the tenure of its SET */
 export async function beat(
   sql: Sql,
   host: { readonly set: string; readonly host: string; readonly broker: string; readonly expiryMs: number },
-): Promise<number> {
+): Promise<Beat> {
   const [row] = await answerOf(sql`
     WITH beaten AS (
       INSERT INTO host (set_id, host, broker) VALUES (${host.set}, ${host.host}, ${host.broker})
       ON CONFLICT (set_id, host) DO UPDATE SET broker = excluded.broker, beat_at = now()
     )
-    SELECT count(*) AS others FROM host
+    SELECT count(*) AS others, (SELECT state FROM tenure WHERE set_id = ${host.set}) AS tenure FROM host
     WHERE set_id = ${host.set} AND host <> ${host.host} AND beat_at > now() - make_interval(secs => ${host.expiryMs / 1000})`);
-  return Number(row?.['others']) + 1;
+  return {
+    hosts: Number(row?.['others']) + 1,
+    tenure: (row?.['tenure'] as TenureState | null | undefined) ?? 'serving',
+  };
 }
 
 /** A host that stops takes itself off the register. */

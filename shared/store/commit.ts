@@ -5,6 +5,7 @@ import type { MessageState } from '../message/lifecycle.ts';
 import type { Offer, Receipt } from '../sets/set-link.ts';
 import { answerOf, type Sql } from './database.ts';
 import { idOf, numberOrNull, optionsOf, text, type Row } from './rows.ts';
+import { holdTenure, type TenuredWork } from './tenure.ts';
 import type { Commit, CommitOptions } from './store.ts';
 
 /**
@@ -28,6 +29,7 @@ export async function commitOffers(
         lane text, nth integer, session text, sequence integer, transaction_id uuid, check_url text, check_after double precision,
         type text, headers json, trace text, options json, body text, size integer, key_hash text, fingerprint text),
       coalesce(now() + make_interval(secs => due_after / 1000), to_timestamp(due_at / 1000)) AS deliver_at
+      WHERE ${holdTenure(sql, options.set, workOf(offers))}
     ), claimed AS (
       INSERT INTO idempotency (owner, key_hash, fingerprint, message_id)
       SELECT owner, key_hash, fingerprint, id FROM offered WHERE key_hash IS NOT NULL
@@ -97,6 +99,11 @@ export async function commitOffers(
     ...lease,
     ...due,
   };
+}
+
+/** What a schedule of the SET itself publishes goes on while the SET drains. */
+function workOf(offers: readonly Offer[]): TenuredWork {
+  return offers.some(({ message }) => message.placement.reason !== 'schedule') ? 'take' : 'go on';
 }
 
 function freshReceipt({ message, transaction }: Offer, scheduled: ReadonlySet<MessageId>): Receipt {

@@ -52,15 +52,24 @@ export function openDatabase(url: string): Sql {
 /** SQLSTATE classes that say the database is not there, rather than that the query is wrong. */
 const unavailableClasses = ['08', '53', '57'];
 
+/** Raised by `hold_tenure` (migration 0020). */
+const fencedCode = 'SW001';
+
 /**
  * Awaits a query and turns the driver's errors into Problems: `database-unavailable` when the database did not answer
- * (the statement may have run all the same), `internal` when it refused the statement.
+ * (the statement may have run all the same), `internal` when it refused the statement, `set-fenced` when it holds that
+ * the SET must not work (shared/store/tenure.ts).
  */
 export async function answerOf<T>(query: Promise<T>): Promise<T> {
   try {
     return await query;
   } catch (error) {
     const code = error instanceof NeonDbError ? error.code : undefined;
+    if (code === fencedCode)
+      throw new Problem('set-fenced', 'This SET works no more, for now. Retry the same request.', {
+        cause: error,
+        retryAfterSeconds: 1,
+      });
     if (code !== undefined && !unavailableClasses.includes(code.slice(0, 2))) {
       throw new Problem('internal', `The database refused a statement (SQLSTATE ${code}).`, { cause: error });
     }

@@ -6,6 +6,7 @@ import { owedCallbacks } from './end-callbacks.ts';
 import { idOf, text, textOrNull, type Row } from './rows.ts';
 import type { DeliveryOutcome } from './delivery-outcome.ts';
 import type { DeliveryKey, DeliveryStatus } from './store.ts';
+import { holdTenure } from './tenure.ts';
 
 /**
  * Records outcomes in one statement: the delivery's state, the attempt, the end of the agenda entry a retry came from,
@@ -30,6 +31,7 @@ export async function recordOutcomes(
       SELECT * FROM json_to_recordset(${JSON.stringify(outcomes.map(outcomeRow))}::json) AS o(
         message_id uuid, subscription text, state text, attempt integer, status integer, error text,
         ms real, retry_secs double precision, entry bigint, token bigint, callback json)
+      WHERE ${holdTenure(sql, by.set, 'go on')}
     ), finished AS (
       DELETE FROM agenda a USING outcome o WHERE a.id = o.entry AND a.lease_token = o.token RETURNING a.id
     ), tracked AS (

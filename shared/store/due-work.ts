@@ -2,6 +2,7 @@
 import type { AgendaKind, ClaimOptions, DueEntry, Lease } from '../agenda/agenda.ts';
 import { answerOf, type Sql } from './database.ts';
 import { idOf, numberOrNull, textOrNull, text, type Row } from './rows.ts';
+import { holdTenure } from './tenure.ts';
 
 export async function claimDue(
   sql: Sql,
@@ -10,6 +11,7 @@ export async function claimDue(
   const rows = await answerOf(sql`
     WITH due AS (
       SELECT id, due_at FROM agenda WHERE set_id = ${set} AND kind = ${kind} AND due_at <= now()
+        AND ${holdTenure(sql, set, 'go on')}
       ORDER BY due_at LIMIT ${limit} FOR UPDATE SKIP LOCKED
     )
     UPDATE agenda a SET lease_token = nextval('lease_token'), due_at = now() + make_interval(secs => ${leaseMs / 1000})

@@ -7,6 +7,7 @@ import type { AgendaKind, ClaimOptions, DueEntry, Rooms } from '../agenda/agenda
 import { answerOf, type Sql } from './database.ts';
 import { entryOf } from './due-work.ts';
 import { numberOrNull } from './rows.ts';
+import { holdTenure } from './tenure.ts';
 
 type Fragment = ReturnType<Sql>;
 
@@ -31,6 +32,7 @@ export async function claimFairly(
       SELECT d.id, d.due_at FROM waiting w CROSS JOIN LATERAL (
         SELECT id, due_at FROM agenda
         WHERE set_id = ${set} AND kind = ${kind} AND subscription = w.subscription AND due_at <= now()
+          AND ${holdTenure(sql, set, 'go on')}
         ORDER BY due_at LIMIT coalesce((${JSON.stringify(rooms.except)}::jsonb ->> w.subscription)::integer, ${rooms.each})
         FOR UPDATE SKIP LOCKED
       ) AS d ORDER BY d.due_at LIMIT ${limit}

@@ -19,6 +19,7 @@ import { leasedDeliveries } from './migrations/0012-leased-deliveries.ts';
 import { keyEdits } from './migrations/0013-key-edits.ts';
 import { gapCallbacks } from './migrations/0014-gap-callbacks.ts';
 import { deliveryCallbacks } from './migrations/0019-delivery-callbacks.ts';
+import { tenure } from './migrations/0020-tenure.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
@@ -36,6 +37,7 @@ const migrations = [
   { number: 13, name: 'key-edits', statements: keyEdits },
   { number: 14, name: 'gap-callbacks', statements: gapCallbacks },
   { number: 19, name: 'delivery-callbacks', statements: deliveryCallbacks },
+  { number: 20, name: 'tenure', statements: tenure },
 ] as const;
 
 /**

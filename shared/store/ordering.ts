@@ -18,6 +18,7 @@ import type {
   StreamView,
 } from './ordered-store.ts';
 import { idOf, messageOf, type Row } from './rows.ts';
+import { holdTenure } from './tenure.ts';
 
 /**
  * An arrival is no more than a wake-up: the lane's entries are in the store. One whose stream is behind it wakes the
@@ -47,6 +48,7 @@ export async function arriveInLanes(
         WHERE s.position IS NULL AND a.since > 0 AND m.stored_at < to_timestamp(a.since)
           AND le.owner = e.owner AND le.topic = e.topic AND le.lane = e.lane
         ORDER BY le.position DESC LIMIT 1) b ON true
+      WHERE ${holdTenure(sql, set, 'go on')}
     ), begun AS (
       INSERT INTO stream (subscription, stream, position)
       SELECT subscription, stream, max(begins_at) FROM arrived WHERE begins_at IS NOT NULL
@@ -74,6 +76,7 @@ const maxBytes = 262_144;
 export async function loadStreams(
   sql: Sql,
   leases: readonly LoadLease[],
+  set?: string,
 ): Promise<readonly (StreamView | undefined)[]> {
   const wished = leases.map((lease, n) => ({ n, ...lease }));
   const rows = await answerOf(sql`
@@ -109,6 +112,7 @@ export async function loadStreams(
       FROM message mm, message_body b
       WHERE mm.id = e.message_id AND b.id = e.message_id LIMIT 1
     ) m ON true
+    WHERE ${holdTenure(sql, set, 'go on')}
     ORDER BY w.n, e.position`);
   const byStream = Map.groupBy(rows, (row) => Number(row['n']));
   return leases.map(({ limit }, n) => viewOf(byStream.get(n), limit));
@@ -159,6 +163,7 @@ export async function stepStreams(
   sql: Sql,
   steps: readonly StreamStep[],
   host: string,
+  set?: string,
 ): Promise<readonly Stepped[]> {
   const rows = await answerOf(sql`
     WITH step AS MATERIALIZED (
@@ -167,6 +172,7 @@ export async function stepStreams(
         n integer, entry bigint, token bigint, subscription text, stream text, position bigint, close_at integer,
         message_id uuid, state text, attempt integer, status integer, error text, ms real, retry_secs double precision, callback json)
       LEFT JOIN LATERAL (SELECT id FROM agenda WHERE id = s.entry AND lease_token = s.token LIMIT 1) a ON true
+      WHERE ${holdTenure(sql, set, 'go on')}
     ), tracked AS (
       INSERT INTO delivery AS d (message_id, subscription, state, attempts, next_attempt_at, entry)
       SELECT DISTINCT ON (message_id, subscription) message_id, subscription, state, attempt,

@@ -34,10 +34,13 @@ import type { Store } from './store.ts';
 import { cancelScheduled, listScheduled, moveScheduled } from './waiting-messages.ts';
 import { decideTransaction, findTransaction, recordCheck } from './transactions.ts';
 
-export function openStore(sql: Sql): Store {
+/**
+ * @param tenant whose tenure is asked for (tenure.ts) by what does not name its SET itself; without it, nobody's
+ */
+export function openStore(sql: Sql, tenant?: string): Store {
   return {
     commit: (offers, options) => commitOffers(sql, offers, options),
-    settle: (settlement) => settleEntry(sql, settlement),
+    settle: (settlement) => settleEntry(sql, settlement, tenant),
     makeReady: (entries, options) => makeReady(sql, entries, options),
     cancel: (request, set) => cancelScheduled(sql, request, set),
     move: (request, set) => moveScheduled(sql, request, set),
@@ -71,7 +74,7 @@ export function openStore(sql: Sql): Store {
     releaseKeys: (held, host) => releaseKeys(sql, held, host),
     deliveries: (keys) => loadDeliveries(sql, keys),
     arrive: (arrivals, set) => arriveInLanes(sql, arrivals, set),
-    loadStreams: (leases) => loadStreams(sql, leases),
+    loadStreams: (leases) => loadStreams(sql, leases, tenant),
     gather: (arrivals, by) => gatherItems(sql, arrivals, by),
     rest: (lease, seen, afterMs) => restStream(sql, lease, seen, afterMs),
     missing: (lease) => loadMissing(sql, lease),
@@ -79,7 +82,7 @@ export function openStore(sql: Sql): Store {
     loadGapCallbacks: (entries) => loadGapCallbacks(sql, entries),
     recordGapTold: (told, host) => recordGapTold(sql, told, host),
     sequence: (owner, session) => findSequence(sql, owner, session),
-    step: (steps, host) => stepStreams(sql, steps, host),
+    step: (steps, host) => stepStreams(sql, steps, host, tenant),
     rotate: (retention) => rotateDays(sql, retention),
     claim: ({ rooms, ...options }) =>
       rooms ? claimFairly(sql, { ...options, rooms }) : claimDue(sql, options),

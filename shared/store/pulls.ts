@@ -2,6 +2,7 @@
 import { answerOf, type Sql } from './database.ts';
 import { messageOf, numberOrNull } from './rows.ts';
 import type { LeasedMessage, PullOptions } from './store.ts';
+import { holdTenure } from './tenure.ts';
 
 /**
  * Leases deliveries that are due for another try, the longest waiting first. Two pullers at once never get the same one:
@@ -16,6 +17,7 @@ export async function leaseWaiting(
     WITH waiting AS MATERIALIZED (
       SELECT message_id, entry FROM delivery
       WHERE subscription = ${subscription} AND state = 'RETRY' AND next_attempt_at <= now()
+        AND ${holdTenure(sql, set, 'go on')}
       ORDER BY updated_at LIMIT ${max} FOR UPDATE SKIP LOCKED
     ), picked AS MATERIALIZED (
       SELECT w.message_id, a.id AS kept FROM waiting w LEFT JOIN agenda a ON a.id = w.entry

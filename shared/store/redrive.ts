@@ -7,6 +7,7 @@ import { deadConditions, timeOf } from './dead-letters.ts';
 import { replayOptions } from './replay.ts';
 import { instant, instantOrNull, text, type Row } from './rows.ts';
 import type { RedriveEntry, RedriveStep } from './store.ts';
+import { holdTenure } from './tenure.ts';
 
 type Fragment = ReturnType<Sql>;
 
@@ -22,7 +23,8 @@ export async function beginRedrive(sql: Sql, set: string, start: RedriveStart): 
           VALUES (${toUuid(id)}, ${of.owner}, ${selection.kind}, ${kept}::jsonb, ${perSecond})
           ON CONFLICT (id) DO NOTHING RETURNING id
         )
-        INSERT INTO agenda (kind, set_id, refs, due_at) SELECT 'redrive', ${set}, ARRAY[id], now() FROM begun`,
+        INSERT INTO agenda (kind, set_id, refs, due_at) SELECT 'redrive', ${set}, ARRAY[id], now() FROM begun
+        WHERE ${holdTenure(sql, set, 'go on')}`,
       sql`SELECT * FROM redrive WHERE id = ${toUuid(id)}`,
     ]),
   );
@@ -73,7 +75,7 @@ export async function stepRedrive(
   const size = Math.min(Math.max(1, Math.ceil(perSecond * stepSeconds)), maxStep);
   const rows = await answerOf(sql`
     WITH held AS (
-      SELECT id FROM agenda WHERE id = ${entry}::bigint AND lease_token = ${token}::bigint FOR UPDATE
+      SELECT id FROM agenda WHERE id = ${entry}::bigint AND lease_token = ${token}::bigint AND ${holdTenure(sql, set, 'go on')} FOR UPDATE
     ), job AS (
       SELECT * FROM redrive WHERE id = ${toUuid(id)}
     ), ${takenBy(sql, { job, size, host })}, tried AS (

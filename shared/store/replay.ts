@@ -6,6 +6,7 @@ import type { ReplayRequest } from '../sets/dead-letters.ts';
 import type { Receipt } from '../sets/set-link.ts';
 import { answerOf, type Sql } from './database.ts';
 import { idOf, text, type Row } from './rows.ts';
+import { holdTenure } from './tenure.ts';
 
 /** What a copy keeps of the options of its original `b`: not its place in an order, which was taken once. */
 export function replayOptions(sql: Sql): ReturnType<Sql> {
@@ -33,7 +34,7 @@ export async function replayMessage(
           SELECT m.*, b.content_type, b.headers, b.traceparent, b.body, ${replayOptions(sql)} AS kept
           FROM message m JOIN message_body b ON b.id = m.id
           WHERE m.id = ${toUuid(original)} AND b.id = ${toUuid(original)} AND m.owner = ${owner}
-            AND m.state = ANY(${sentStates}::text[])
+            AND m.state = ANY(${sentStates}::text[]) AND ${holdTenure(sql, set, 'go on')}
         ), claimed AS (
           INSERT INTO idempotency (owner, key_hash, fingerprint, message_id)
           SELECT owner, ${idempotency?.keyHash ?? null}, ${idempotency?.fingerprint ?? null}, ${toUuid(id)}::uuid FROM original

@@ -4,6 +4,7 @@ import { toUuid } from '../identifier.ts';
 import { answerOf, type Sql } from './database.ts';
 import { messageOf, text } from './rows.ts';
 import type { MadeReady, ReadyOptions } from './store.ts';
+import { holdTenure } from './tenure.ts';
 
 /**
  * Ends `release` entries and makes READY what is due of them, under one `send` entry. Whoever holds an old lease ends
@@ -23,7 +24,7 @@ export async function makeReady(
   const rows = await answerOf(sql`
     WITH ended AS (
       DELETE FROM agenda a USING unnest(${entries.map(({ entry }) => entry)}::bigint[], ${entries.map(({ token }) => token)}::bigint[]) AS l(entry, token)
-      WHERE a.id = l.entry AND a.lease_token = l.token
+      WHERE a.id = l.entry AND a.lease_token = l.token AND ${holdTenure(sql, set, 'go on')}
       RETURNING a.refs
     ), ready AS (
       UPDATE message m SET state = 'READY' FROM (SELECT unnest(refs) AS id FROM ended) AS e

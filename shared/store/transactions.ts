@@ -5,6 +5,7 @@ import type { DecisionRequest, TransactionRecord, TransactionState } from '../se
 import { answerOf, type Sql } from './database.ts';
 import { instant, instantOrNull, messageOf, numberOrNull, text, textOrNull, type Row } from './rows.ts';
 import type { Decided, FruitlessCheck, ReadyOptions } from './store.ts';
+import { holdTenure } from './tenure.ts';
 
 /**
  * Compare-and-set on the transaction's row: whoever comes second waits for the first, re-reads the state of the locked
@@ -24,7 +25,7 @@ export async function decideTransaction(
       sql`
         WITH decided AS (
           UPDATE transaction SET state = ${decision}, decided_at = now(), decided_by = ${by}
-          WHERE id = ${uuid} AND owner = ${owner} AND state IN ('PREPARED', 'CHECK_EXHAUSTED')
+          WHERE id = ${uuid} AND owner = ${owner} AND state IN ('PREPARED', 'CHECK_EXHAUSTED') AND ${holdTenure(sql, set, 'go on')}
           RETURNING refs, check_entry
         ), turned AS (
           UPDATE message m SET state = CASE WHEN ${decision} = 'ROLLED_BACK' THEN 'ROLLED_BACK' WHEN deliver_at > now() THEN 'SCHEDULED' ELSE 'READY' END

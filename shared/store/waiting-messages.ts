@@ -14,6 +14,7 @@ import { answerOf, type Sql } from './database.ts';
 import { instantOrNull, numberOrNull } from './rows.ts';
 import { foundOf } from './search.ts';
 import type { Moved } from './store.ts';
+import { holdTenure } from './tenure.ts';
 
 /** A change that waited for another one tells the state from before it: asked once more it knows. */
 const maxAsks = 3;
@@ -29,6 +30,7 @@ export async function cancelScheduled(
     const [row] = await answerOf(sql`
       WITH cancelled AS (
         UPDATE message SET state = 'CANCELLED' WHERE id = ${uuid} AND owner = ${owner} AND state = 'SCHEDULED'
+          AND ${holdTenure(sql, set, 'go on')}
         RETURNING id, deliver_at
       ), logged AS (
         INSERT INTO message_event (message_id, change, by_whom, detail)
@@ -61,7 +63,7 @@ export async function moveScheduled(
       WITH held AS MATERIALIZED (
         SELECT id, deliver_at AS was, expires_at,
           coalesce(now() + make_interval(secs => ${afterSeconds}), to_timestamp(${atSeconds}::double precision)) AS next
-        FROM message WHERE id = ${uuid} AND owner = ${owner} AND state = 'SCHEDULED' FOR UPDATE
+        FROM message WHERE id = ${uuid} AND owner = ${owner} AND state = 'SCHEDULED' AND ${holdTenure(sql, set, 'go on')} FOR UPDATE
       ), moved AS (
         UPDATE message m SET deliver_at = held.next FROM held
         WHERE m.id = held.id AND m.id = ${uuid} AND m.state = 'SCHEDULED'

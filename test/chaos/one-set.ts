@@ -214,7 +214,7 @@ function claimsOf(store: Store) {
 }
 
 const register: Register = {
-  beat: async () => 1,
+  beat: async () => ({ hosts: 1, tenure: 'serving' }),
   leave: async () => undefined,
   reportAnswers: async () => [],
   disabled: async () => new Map(),

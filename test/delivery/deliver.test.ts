@@ -87,6 +87,7 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
     disable: async () => undefined,
     onRetry: () => undefined,
     onOwed: () => undefined,
+    onFenced: () => undefined,
     hosts: () => 1,
     onBreaker: () => undefined,
     onAnswer: () => undefined,
