@@ -39,6 +39,7 @@ import { forgetDeclared, noteDeclared } from '../shared/store/declared.ts';
 import { openDatabase, type Sql } from '../shared/store/database.ts';
 import { reportAnswers } from '../shared/store/failing.ts';
 import { readJobRuns, writeJobRun } from '../shared/store/job-runs.ts';
+import { openShelf } from '../shared/store/mirror.ts';
 import { openStore } from '../shared/store/postgres-store.ts';
 import { createTelemetry, type Telemetry } from '../shared/telemetry.ts';
 import { createDeliveryIds, type DeliveryIds } from '../shared/webhook/delivery-id.ts';
@@ -225,6 +226,8 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
     }),
     courier,
     catalog,
+    shelves: async (sibling) =>
+      (await world.access(sibling)).databaseUrls.map((url) => openShelf(databaseAt(url))),
     telemetry,
     clock: systemClock,
     timing: {
@@ -288,6 +291,7 @@ export function createJobParts(
       const { databaseUrls } = await world.access(set);
       return {
         stores: databaseUrls.map((url) => openStore(databaseAt(url))),
+        shelves: databaseUrls.map((url) => openShelf(databaseAt(url))),
         keptVersions: () => readKeptVersions(databaseAt(databaseUrls[0] ?? '')),
         stopped: async () => new Set((await readDisabled(databaseAt(databaseUrls[0] ?? ''))).keys()),
         liveHosts: () =>

@@ -10,6 +10,7 @@ import type { SqlRunner } from '../shared/idempotency/sql.ts';
 import { asProblem } from '../shared/problem.ts';
 import type { Publisher } from '../shared/publish/publisher.ts';
 import type { SetLink } from '../shared/sets/set-link.ts';
+import type { Shelf } from '../shared/store/shelf.ts';
 import type { Store, Retention } from '../shared/store/store.ts';
 import type { Telemetry } from '../shared/telemetry.ts';
 
@@ -18,6 +19,8 @@ export type HostAtWork = SetLink & Pick<SetHost, 'handleDue' | 'shift' | 'backlo
 
 export interface SetDatabases {
   readonly stores: readonly Store[];
+  /** The copies it keeps of other SETs' messages, by shard. */
+  readonly shelves: readonly Shelf[];
   /** Hosts that beat within the expiry. */
   liveHosts(): Promise<number>;
   /** The catalog's last versions as this SET has kept them, the newest first. */

@@ -5,6 +5,7 @@
 import { assembleSequences } from './assemble-sequences.ts';
 import { checkTransactions } from './check-transactions.ts';
 import { audit } from './audit.ts';
+import { endCopies } from './end-copies.ts';
 import { fetchWaiting } from './fetch.ts';
 import { probeSets } from './probe-sets.ts';
 import { prune } from './prune.ts';
@@ -38,6 +39,7 @@ export const schedule: readonly CronEntry[] = [
       fetchWaiting,
       probeSets,
       audit,
+      endCopies,
     ],
   },
   { cron: '17 3 * * *', everyMs: 86_400_000, jobs: [prune] },

@@ -43,6 +43,7 @@ export const problemKinds = {
   internal: { status: 500, title: 'Something failed on our side', retryable: true },
   'database-unavailable': { status: 503, title: 'The database does not answer', retryable: true },
   'broker-unavailable': { status: 503, title: 'The broker does not answer', retryable: true },
+  'copy-unavailable': { status: 503, title: 'No other SET keeps a copy now', retryable: true },
   'redis-unavailable': { status: 503, title: 'Redis does not answer', retryable: true },
   'set-fenced': { status: 503, title: 'This SET works no more, for now', retryable: true },
   'set-unavailable': { status: 503, title: 'No SET can take this now', retryable: true },

@@ -18,4 +18,6 @@ export const topic = z.strictObject({
   secrets: secrets.optional(),
   /** How much may be published to it, by all keys together; without it, as much as the SETs take. */
   publishLimit: publishLimit.optional(),
+  /** Where its messages are before the 202: in their SET's database (`stored`, the default) or in another SET's as well. */
+  durability: z.enum(['stored', 'mirrored']).optional(),
 });

@@ -53,7 +53,8 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
     schedule: {
       capacity: 50,
       leaseMs: () => parts.resendAfterMs,
-      isReady: () => true,
+      // Without the catalog nobody knows how durable its messages are to be.
+      isReady: parts.isLoaded,
       handle: (store, entries) => runSchedules(parts, store, entries),
     },
     redrive: {

@@ -20,10 +20,11 @@ import { createOrderer, type Orderer } from '../ordering/ordering.ts';
 import { shardOf } from '../message/shard.ts';
 import { asProblem } from '../problem.ts';
 import { createCommitter, type Committer } from '../publish/commit.ts';
+import { createMirror, type MirrorParts } from '../publish/mirror.ts';
 import { publishAgain } from '../publish/resend.ts';
-import type { SetLink, SetStatus } from '../sets/set-link.ts';
+import type { Offer, SetLink, SetStatus } from '../sets/set-link.ts';
 import type { Store } from '../store/store.ts';
-import type { Subscription } from '../subscriptions/subscription.ts';
+import type { Subscription, Topic } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { createDecider, type Decider } from '../transaction/decide.ts';
 import { priorities, queueOf } from '../topology/names.ts';
@@ -55,6 +56,8 @@ export interface SetHostParts {
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly timing: SetHostTiming;
+  /** Where other SETs keep copies of mirrored messages. */
+  readonly shelves: MirrorParts['shelves'];
 }
 
 export interface SetHostTiming {
@@ -105,7 +108,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
   const canSend = (): boolean => broker.state === 'connected' && view.isDeclared && !standing.isFenced;
   const onDue = (afterMs: number, kind: AgendaKind): void => due.nudge(afterMs, kind);
   const sendParts = { ...parts, ...timing, canSend, maxAttempts: timing.maxSendAttempts, onDue };
-  const committer = createCommitter(sendParts);
+  const committer = createCommitter({ ...sendParts, mirror: createMirror(parts) });
   const decider = createDecider(sendParts);
   const disable = async (name: string, reason: string): Promise<void> => {
     await view.disable(name, reason);
@@ -135,7 +138,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     ...parts,
     handlers: createDueHandlers({
       ...sendParts,
-      committer,
+      committer: inTopics(committer, (name) => view.topic(name)),
       deliverer,
       orderer,
       decider,
@@ -221,6 +224,16 @@ function callsAboutMessages(
     ...createScheduledCalls({ set, stores, onDue }),
     ...createAnswering({ set, stores, onDue, subscription: (name) => view.subscription(name) }),
   };
+}
+
+/** What a host publishes by itself is as durable as its topic wants. */
+function inTopics(
+  committer: Committer,
+  topic: (name: string) => Topic | undefined,
+): Pick<Committer, 'accept'> {
+  const durable = (offer: Offer): Offer =>
+    topic(offer.message.topic)?.durability === 'mirrored' ? { ...offer, durability: 'mirrored' } : offer;
+  return { accept: (offers, options) => committer.accept(offers.map(durable), options) };
 }
 
 interface AtWork {

@@ -253,6 +253,7 @@ function offerOf(parts: AcceptParts, asked: Asked, positioned: Positioned): Unpl
     candidates: ids.inTurn(routed.candidates),
     ...(due === undefined ? {} : { due }),
     ...(speaks ? { idempotency: itemClaim(claimed, position) } : {}),
+    ...(routed.topic.durability === 'mirrored' ? { durability: 'mirrored' } : {}),
     ...(bond === undefined ? {} : { unit: first }),
     ...(bond?.transaction === undefined
       ? {}

@@ -4,7 +4,8 @@
  *   offers of many requests ─▶ one INSERT (messages, bodies, keys, one agenda entry) ─▶ receipts, the 202
  *                                   └▶ one pipelined publish of the whole group ─▶ one settle
  *
- * A message is accepted when the INSERT is committed; everything after it is repaired by the agenda entry.
+ * A message is accepted when the INSERT is committed; everything after it is repaired by the agenda entry. Messages of
+ * mirrored topics go to a sibling's database before (mirror.ts).
  */
 import type { AgendaKind } from '../agenda/agenda.ts';
 import { createBatcher, type Batcher } from '../batcher.ts';
@@ -16,6 +17,7 @@ import { shardOf } from '../message/shard.ts';
 import { asProblem, fromProblemData, Problem, toProblemData } from '../problem.ts';
 import type { AcceptOptions, Offer, Receipt } from '../sets/set-link.ts';
 import type { Commit, Store } from '../store/store.ts';
+import { isMirrored, type Mirror } from './mirror.ts';
 import { sendMessages, type SendParts } from './send.ts';
 
 export interface CommitParts extends SendParts {
@@ -26,6 +28,7 @@ export interface CommitParts extends SendParts {
   readonly resendAfterMs: number;
   /** Something was stored that falls due after this long. */
   readonly onDue: (afterMs: number, kind: AgendaKind) => void;
+  readonly mirror: Mirror;
 }
 
 export interface Committer {
@@ -79,7 +82,9 @@ export function createCommitter(parts: CommitParts): Committer {
       if (fast.length > 0 && !parts.canSend()) throw notSendable();
       if (fast.length > 0) await parts.broker.publishFast(fast.map(({ message }) => toOutbound(message)));
       if (fast.length === offers.length) return offers.map(({ message }) => sent(message.id));
-      const committed = await commitByShard(groups, offers);
+      const committed = offers.some(isMirrored)
+        ? await commitMirrored(groups, offers, await parts.mirror.keep(offers))
+        : await commitByShard(groups, offers);
       const [first] = committed;
       // Nothing was stored: the next SET may have more luck.
       if (first?.receipt.refusal && committed.every(({ receipt }) => receipt.refusal))
@@ -180,6 +185,22 @@ async function commitByShard(
     }),
   );
   return results;
+}
+
+/** Commits what somebody keeps a copy of, and what needs none. */
+async function commitMirrored(
+  groups: readonly Groups[],
+  offers: readonly Offer[],
+  kept: readonly (Offer | Problem)[],
+): Promise<readonly Committed[]> {
+  const committed = await commitByShard(
+    groups,
+    kept.filter((each): each is Offer => !(each instanceof Problem)),
+  );
+  let nth = 0;
+  return kept.flatMap((each, index) =>
+    each instanceof Problem ? refusedBy(each, offers[index]) : (committed[nth++] ?? []),
+  );
 }
 
 function refusedBy(problem: Problem, offer: Offer | undefined): Committed {

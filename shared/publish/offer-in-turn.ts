@@ -62,8 +62,8 @@ export async function offerInTurn(
     } catch (error) {
       const problem = asProblem(error);
       if (!problem.retryable) throw problem;
-      // A statement that a database refuses says nothing about whether the SET is there.
-      if (problem.kind === 'internal') breaker.succeeded(set);
+      // A statement that a database refuses, or a sibling that keeps no copy, says nothing about whether the SET is there.
+      if (problem.kind === 'internal' || problem.kind === 'copy-unavailable') breaker.succeeded(set);
       else breaker.failed(set);
       telemetry.count('setway_failover_total', { set, problem: problem.kind });
       last = problem;

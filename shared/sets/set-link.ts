@@ -38,6 +38,10 @@ export interface Offer {
   readonly unit?: string;
   /** Second half of the client's `Idempotency-Key`: unique per owner in the SET's database. */
   readonly idempotency?: { readonly keyHash: string; readonly fingerprint: string };
+  /** Absent: `stored`. `mirrored`: another SET keeps a copy before this one takes it. */
+  readonly durability?: 'mirrored' | undefined;
+  /** The SET that keeps the copy: said by the SET that takes the offer. */
+  readonly mirror?: string | undefined;
 }
 
 /** What a SET answers for one offer. */

@@ -27,7 +27,8 @@ export async function commitOffers(
         id uuid, unit integer, owner text, topic text, tag text, key text, reason text, km real,
         accepted double precision, expires double precision, due_after double precision, due_at double precision,
         lane text, nth integer, session text, sequence integer, transaction_id uuid, check_url text, check_after double precision,
-        type text, headers json, trace text, options json, body text, size integer, key_hash text, fingerprint text),
+        type text, headers json, trace text, options json, body text, size integer, key_hash text, fingerprint text,
+        mirror text),
       coalesce(now() + make_interval(secs => due_after / 1000), to_timestamp(due_at / 1000)) AS deliver_at
       WHERE ${holdTenure(sql, options.set, workOf(offers))}
     ), claimed AS (
@@ -40,9 +41,9 @@ export async function commitOffers(
       SELECT unit FROM offered WHERE key_hash IS NOT NULL AND id NOT IN (SELECT message_id FROM claimed)
     ), stored AS (
       INSERT INTO message (id, owner, topic, tag, key, state, set_id, reason, distance_km, size, accepted_at,
-        expires_at, deliver_at, lane, session, sequence, transaction_id)
+        expires_at, deliver_at, lane, session, sequence, transaction_id, mirror)
       SELECT id, owner, topic, tag, key, state, ${options.set}, reason, km, size, to_timestamp(accepted / 1000),
-        to_timestamp(expires / 1000), deliver_at, lane, session, sequence, transaction_id
+        to_timestamp(expires / 1000), deliver_at, lane, session, sequence, transaction_id, mirror
       FROM offered WHERE unit NOT IN (SELECT unit FROM refused)
       ORDER BY id
       ON CONFLICT (id) DO NOTHING
@@ -171,7 +172,7 @@ function asRows(offers: readonly Offer[]): readonly Row[] {
   });
 }
 
-function asRow({ message, idempotency, due, transaction }: Offer, unit: number): Row {
+function asRow({ message, idempotency, due, transaction, mirror }: Offer, unit: number): Row {
   const { order } = message;
   const sequence = order?.kind === 'sequence' ? order : undefined;
   return {
@@ -203,5 +204,6 @@ function asRow({ message, idempotency, due, transaction }: Offer, unit: number):
     size: message.body.byteLength,
     key_hash: idempotency?.keyHash,
     fingerprint: idempotency?.fingerprint,
+    mirror,
   };
 }

@@ -20,6 +20,7 @@ import { keyEdits } from './migrations/0013-key-edits.ts';
 import { gapCallbacks } from './migrations/0014-gap-callbacks.ts';
 import { deliveryCallbacks } from './migrations/0019-delivery-callbacks.ts';
 import { tenure } from './migrations/0020-tenure.ts';
+import { mirror } from './migrations/0022-mirror.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
@@ -38,6 +39,7 @@ const migrations = [
   { number: 14, name: 'gap-callbacks', statements: gapCallbacks },
   { number: 19, name: 'delivery-callbacks', statements: deliveryCallbacks },
   { number: 20, name: 'tenure', statements: tenure },
+  { number: 22, name: 'mirror', statements: mirror },
 ] as const;
 
 /**

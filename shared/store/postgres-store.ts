@@ -12,6 +12,7 @@ import { holdKeys, releaseKeys } from './key-leases.ts';
 import { commitOffers } from './commit.ts';
 import { findMessage, loadMessages } from './messages.ts';
 import { loadGapCallbacks, recordGapTold } from './gap-callbacks.ts';
+import { findEndedCopies, forgetCopies } from './mirror.ts';
 import { settleEntry } from './settle.ts';
 import { arriveInLanes, loadStreams, stepStreams } from './ordering.ts';
 import { findSequence } from './sequences.ts';
@@ -83,6 +84,8 @@ export function openStore(sql: Sql, tenant?: string): Store {
     recordGapTold: (told, host) => recordGapTold(sql, told, host),
     sequence: (owner, session) => findSequence(sql, owner, session),
     step: (steps, host) => stepStreams(sql, steps, host, tenant),
+    endedCopies: (set, limit) => findEndedCopies(sql, set, limit),
+    forgetCopies: (ids) => forgetCopies(sql, ids),
     rotate: (retention) => rotateDays(sql, retention),
     claim: ({ rooms, ...options }) =>
       rooms ? claimFairly(sql, { ...options, rooms }) : claimDue(sql, options),

@@ -222,6 +222,12 @@ export interface FruitlessCheck {
   readonly host: string;
 }
 
+/** A message whose copy is not needed any more, and the SET that keeps it. */
+export interface EndedCopy {
+  readonly id: MessageId;
+  readonly mirror: string;
+}
+
 export interface PullOptions {
   readonly set: string;
   readonly host: string;
@@ -309,6 +315,10 @@ export interface Store extends Agenda, OrderedStore {
   holdKeys(wanted: readonly KeyHold[], host: string): Promise<readonly boolean[]>;
   releaseKeys(held: readonly HeldKey[], host: string): Promise<void>;
   deliveries(keys: readonly DeliveryKey[]): Promise<readonly DeliveryStatus[]>;
+  /** Messages of which nobody needs to keep a copy any more, the oldest first. */
+  endedCopies(set: string, limit: number): Promise<readonly EndedCopy[]>;
+  /** Their copies are gone. */
+  forgetCopies(ids: readonly MessageId[]): Promise<void>;
   /** Makes the coming days' partitions and drops those behind the retention. Returns how many of each. */
   rotate(retention: Retention): Promise<{ readonly made: number; readonly dropped: number }>;
 }

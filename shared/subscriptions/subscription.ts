@@ -7,6 +7,9 @@ export type TopicType = 'fanout' | 'direct' | 'topic';
 /** Rules that may choose a SET, in the order a topic applies them. */
 export type RouteRule = 'explicit' | 'pin' | 'key' | 'nearest' | 'center';
 
+/** Where a message is committed before its 202: in its SET's database, or in that of another SET as well. */
+export type Durability = 'stored' | 'mirrored';
+
 export interface Topic {
   readonly name: string;
   readonly owner: string;
@@ -18,6 +21,8 @@ export interface Topic {
   readonly secrets?: readonly string[];
   /** How much may be published to it, by all keys together; without it, as much as the SETs take. */
   readonly publishLimit?: PublishLimit | undefined;
+  /** Absent: `stored`. See shared/publish/mirror.ts. */
+  readonly durability?: Durability | undefined;
 }
 
 /** Where deliveries go: an https URL, or a webhook function of this deployment by name. */

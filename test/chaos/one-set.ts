@@ -175,6 +175,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         catalog: options.catalog ?? { current: async () => catalog },
         clock: mortalClock(systemClock, life),
         telemetry: createTelemetry(),
+        shelves: async () => [],
         timing: { ...timing, ...options.timing },
       });
       host.start();

@@ -17,6 +17,7 @@ it('every job is run by one expression, and every expression runs something', ()
     'assemble-sequences',
     'audit',
     'check-transactions',
+    'end-copies',
     'fetch',
     'probe-sets',
     'prune',
