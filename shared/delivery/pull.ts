@@ -47,8 +47,8 @@ export interface PullParts {
   readonly ready: () => Promise<void>;
 }
 
-/** Of one answer of one SET: a puller asks again for more. */
-const maxBytes = 4_194_304;
+/** Bodies of one answer of one SET, but for the last one: a puller asks again for more. */
+const mostBytes = 4_194_304;
 /** What was taken may be nobody's to pull (copies, filtered, ordered): look behind it, but not for ever. */
 const maxRounds = 5;
 /** How often a waiting puller's SET is looked at. */
@@ -62,16 +62,18 @@ export function createPuller(parts: PullParts): Pick<SetLink, 'pull' | 'awaitMes
       await parts.ready();
       const subscription = pullable(parts, request.subscription);
       const found: PulledMessage[] = [];
+      const roomIn = (): Room | undefined => roomBeside(found, request);
       for (const store of parts.stores) {
-        const max = request.max - found.length;
-        if (max > 0) found.push(...(await fromStore(parts, store, subscription, { ...request, max })));
+        const room = roomIn();
+        if (room) found.push(...(await fromStore(parts, store, subscription, { ...request, ...room })));
       }
       for (let round = 0; round < maxRounds && parts.broker.state !== 'disconnected'; round++) {
-        const max = request.max - found.length;
-        if (max <= 0) break;
-        const { taken, pulled } = await fromQueues(parts, hears, subscription, { ...request, max });
+        const room = roomIn();
+        if (!room) break;
+        const { taken, pulled } = await fromQueues(parts, hears, subscription, { ...request, ...room });
         found.push(...pulled);
-        if (taken === 0) break;
+        // All that was ready is here.
+        if (taken < room.max) break;
       }
       return found.map(detached);
     },
@@ -89,6 +91,18 @@ export function createPuller(parts: PullParts): Pick<SetLink, 'pull' | 'awaitMes
   };
 }
 
+/** What a pull may still take. */
+interface Room {
+  readonly max: number;
+  readonly maxBytes: number;
+}
+
+function roomBeside(found: readonly PulledMessage[], request: PullRequest): Room | undefined {
+  const max = request.max - found.length;
+  const maxBytes = mostBytes - found.reduce((bytes, { message }) => bytes + message.body.byteLength, 0);
+  return max > 0 && maxBytes > 0 ? { max, maxBytes } : undefined;
+}
+
 function pullable({ subscription }: PullParts, name: string): Subscription {
   const found = subscription(name);
   if (found?.kind !== 'pull')
@@ -101,7 +115,7 @@ async function fromStore(
   { set, host, clock, onDue }: PullParts,
   store: Store,
   { callback }: Subscription,
-  request: PullRequest,
+  request: PullRequest & Room,
 ): Promise<readonly PulledMessage[]> {
   const leased = await store.lease({ set, host, ...request });
   const isOver = ({ message }: PulledMessage): boolean => clock.nowMs() >= (message.expiresAtMs ?? Infinity);
@@ -137,16 +151,16 @@ async function fromQueues(
   parts: PullParts,
   hears: Hears,
   subscription: Subscription,
-  request: PullRequest,
+  { max, maxBytes, leaseMs }: PullRequest & Room,
 ): Promise<Taken> {
   const queues = [...priorities].toReversed().map((priority) => queueOf(subscription, priority));
-  return parts.broker.take({ queues, max: request.max, maxBytes }, async (deliveries) => {
+  return parts.broker.take({ queues, max, maxBytes }, async (deliveries) => {
     const read = deliveries.map((delivery) => ({ delivery, arrival: fromInbound(delivery.message) }));
     for (const { delivery, arrival } of read) if (arrival.origin === 'foreign') delivery.reject();
     const own = read.flatMap(({ delivery, arrival }) =>
       arrival.origin === 'foreign' ? [] : [{ delivery, message: arrival.message }],
     );
-    const pulled = await leaseFresh(parts, hears, subscription, { own, leaseMs: request.leaseMs });
+    const pulled = await leaseFresh(parts, hears, subscription, { own, leaseMs });
     for (const { delivery } of own) delivery.ack();
     return { taken: deliveries.length, pulled };
   });

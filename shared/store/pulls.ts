@@ -11,16 +11,21 @@ import { holdTenure } from './tenure.ts';
  */
 export async function leaseWaiting(
   sql: Sql,
-  { set, host, subscription, max, leaseMs }: PullOptions,
+  { set, host, subscription, max, maxBytes, leaseMs }: PullOptions,
 ): Promise<readonly LeasedMessage[]> {
   const rows = await answerOf(sql`
     WITH waiting AS MATERIALIZED (
-      SELECT message_id, entry FROM delivery
+      SELECT message_id, entry, updated_at FROM delivery
       WHERE subscription = ${subscription} AND state = 'RETRY' AND next_attempt_at <= now()
         AND ${holdTenure(sql, set, 'go on')}
       ORDER BY updated_at LIMIT ${max} FOR UPDATE SKIP LOCKED
     ), picked AS MATERIALIZED (
-      SELECT w.message_id, a.id AS kept FROM waiting w LEFT JOIN agenda a ON a.id = w.entry
+      SELECT message_id, kept FROM (
+        SELECT w.message_id, a.id AS kept, sum(coalesce(m.size, 0)) OVER first_in - coalesce(m.size, 0) AS bytes_before
+        FROM waiting w LEFT JOIN agenda a ON a.id = w.entry
+        LEFT JOIN LATERAL (SELECT size FROM message WHERE id = w.message_id LIMIT 1) m ON true
+        WINDOW first_in AS (ORDER BY w.updated_at, w.message_id)
+      ) each WHERE bytes_before < ${maxBytes}
     ), leased AS (
       UPDATE delivery d SET state = 'LEASED', attempts = d.attempts + 1, updated_at = now(),
         next_attempt_at = now() + make_interval(secs => ${leaseMs / 1000}), entry = coalesce(p.kept, nextval('agenda_id_seq'))

@@ -233,6 +233,8 @@ export interface PullOptions {
   readonly host: string;
   readonly subscription: string;
   readonly max: number;
+  /** Leases no further message once their bodies are so many bytes. */
+  readonly maxBytes: number;
   readonly leaseMs: number;
 }
 

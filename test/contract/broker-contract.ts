@@ -9,6 +9,8 @@ export interface BrokerPlace {
   connect(): Broker;
   deleteQueue(name: string): Promise<void>;
   deleteExchange(name: string): Promise<void>;
+  /** Cuts every connection there is; new ones come through. */
+  cut(): void;
 }
 
 /** An exchange with one queue bound to `a.#`, both new. */
@@ -76,7 +78,7 @@ export function messagesTo(corner: Corner, count: number): OutboundMessage[] {
   return Array.from({ length: count }, (_, index) => messageTo(corner, `m${index}`));
 }
 
-function idOf({ message }: InboundDelivery): string {
+export function idOf({ message }: InboundDelivery): string {
   return message.properties.messageId ?? '';
 }
 

@@ -57,7 +57,11 @@ function newMessage(more: Partial<Message> = {}): Message {
 }
 
 /** A puller before a broker that hands out these messages, once. */
-function open(messages: readonly Message[], own: Partial<Store> = {}) {
+function open(
+  messages: readonly Message[],
+  own: Partial<Store> = {},
+  onTake: (maxBytes: number) => void = () => undefined,
+) {
   const name = `jobs-${crypto.randomUUID()}`;
   const settled: string[] = [];
   let waiting = messages.map((message): InboundDelivery => {
@@ -76,7 +80,8 @@ function open(messages: readonly Message[], own: Partial<Store> = {}) {
     broker: {
       state: 'connected',
       depths: async () => new Map(),
-      take: async ({ max }, work) => {
+      take: async ({ max, maxBytes }, work) => {
+        onTake(maxBytes);
         const some = waiting.slice(0, max);
         waiting = waiting.slice(max);
         return work(some);
@@ -124,6 +129,22 @@ describe('a pull', () => {
   it('hands out fast messages without a lease', async () => {
     const { pull } = open([newMessage({ mode: 'fast' })]);
     expect(await pull()).toMatchObject([{ attempt: 0 }]);
+  });
+
+  it('takes no further message once their bodies are 4 MiB, from the store as from the queues', async () => {
+    const messages = Array.from({ length: 5 }, () => newMessage({ body: new Uint8Array(1_500_000) }));
+    await store.commit(
+      messages.map((message) => ({ message })),
+      { set, resendAfterMs: 60_000 },
+    );
+    const wanted: number[] = [];
+    const { pull, say } = open(messages, {}, (maxBytes) => void wanted.push(maxBytes));
+    expect(await pull(5)).toHaveLength(5); // This broker counts no bytes: what it hands out is not thrown away.
+    expect(wanted).toEqual([4_194_304]);
+    await Promise.all(messages.map((message) => say('RETRY', message)));
+    const [first, second] = [await pull(5), await pull(5)];
+    expect([first.length, second.length]).toEqual([3, 2]);
+    expect(wanted).toEqual([4_194_304, 1_194_304]);
   });
 
   it('gives what waits in the store to one of many that ask at once', async () => {
