@@ -46,6 +46,7 @@ export const problemKinds = {
   'copy-unavailable': { status: 503, title: 'No other SET keeps a copy now', retryable: true },
   'redis-unavailable': { status: 503, title: 'Redis does not answer', retryable: true },
   'set-fenced': { status: 503, title: 'This SET works no more, for now', retryable: true },
+  misrouted: { status: 503, title: 'Another SET has this lane now', retryable: true },
   'set-unavailable': { status: 503, title: 'No SET can take this now', retryable: true },
 } as const satisfies Record<string, { status: number; title: string; retryable: boolean }>;
 

@@ -1,7 +1,9 @@
 /** Writes a seed as the next version of the catalog, to the center first, then to every SET. */
-import { sealSeed } from '../../shared/catalog/document.ts';
+import { sealSeed, type CatalogDocument } from '../../shared/catalog/document.ts';
 import type { Seed } from '../../shared/catalog/seed.ts';
 import type { Sealer } from '../../shared/sealed.ts';
+import { assignBuckets, heldBy } from '../../shared/sets/ownership.ts';
+import { openBuckets } from '../../shared/store/bucket-admission.ts';
 import { appendDocument, copyCatalog, readDocument } from '../../shared/store/catalog.ts';
 import { openDatabase } from '../../shared/store/database.ts';
 import { asProblem, Problem, type Fault } from '../../shared/problem.ts';
@@ -35,12 +37,33 @@ export async function applySeed(
   }
   const [center, ...others] = catalogUrls.map((url) => openDatabase(url));
   if (!center) return 0;
-  const version = ((await readDocument(center))?.version ?? 0) + 1;
-  await appendDocument(center, { version, document: sealSeed(seed, sealer) });
+  const newest = await readDocument(center);
+  const version = (newest?.version ?? 0) + 1;
+  const buckets = assignBuckets(newest?.document.buckets ?? [], seed.buckets, seed.sets);
+  const moves = movesAmong(newest?.document.moves, seed);
+  // Before the catalog says so: whoever reads it finds them open.
+  for (const { id, databaseUrls } of seed.sets)
+    for (const url of databaseUrls) await openBuckets(openDatabase(url), id, heldBy(buckets, id));
+  await appendDocument(center, {
+    version,
+    document: { ...sealSeed({ ...seed, buckets: [...buckets] }, sealer), ...moves },
+  });
   const copies = seed.sets.map((set) => openDatabase(set.databaseUrls[0] ?? ''));
   const written = await copyCatalog([center], [...others, ...copies]);
   report(`Copied to ${written} further databases.`);
   return version;
+}
+
+/** @throws Problem `conflict` when a SET is to go that buckets come from, or go to */
+function movesAmong(moves: CatalogDocument['moves'], { sets }: Seed): Pick<CatalogDocument, 'moves'> {
+  if (moves === undefined) return {};
+  const ids = new Set(sets.map(({ id }) => id));
+  const lost = moves.find(({ source, target }) => !ids.has(source) || !ids.has(target));
+  if (!lost) return { moves };
+  throw new Problem(
+    'conflict',
+    `Buckets ${lost.from} to ${lost.to} are on their way from "${lost.source}" to "${lost.target}": both must stay until they are there.`,
+  );
 }
 
 function faultsOf(at: string, url: string, policy: WebhookUrlPolicy): readonly Fault[] {

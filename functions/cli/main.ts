@@ -12,6 +12,7 @@ import { webhookPolicy } from '../assemble.ts';
 import { openDrivers } from '../node/drivers.ts';
 import { applySeed } from './apply.ts';
 import { reseal } from './reseal.ts';
+import { runRoutes } from './routes.ts';
 import { runSets } from './sets.ts';
 
 const help = `setway — operate a Setway deployment
@@ -22,6 +23,7 @@ const help = `setway — operate a Setway deployment
   setway reseal            seal the secrets of the catalog again under the first of SETWAY_ENCRYPTION_KEYS;
                            after it the others can go
   setway sets ACTION       create, watch, drain and retire SETs: setway sets --help
+  setway routes ACTION     see and move who has which keys: setway routes --help
   setway secrets create [--asymmetric]
                            print a new signing secret (whsec_), or a key pair (whsk_ to sign, whpk_ to verify)
   setway keys create --owner NAME --scopes publish,read [--may-set-place]
@@ -57,6 +59,7 @@ const commands: Readonly<Record<string, (args: readonly string[]) => Promise<voi
       await drivers.close();
     }
   },
+  routes: (args) => runRoutes(args, print),
   secrets: ([action, ...rest]) => {
     if (action !== 'create')
       throw new Problem('invalid-request', 'Did you mean "setway secrets create"? See setway --help.');

@@ -1,5 +1,6 @@
 /** The catalog as it is kept: a seed whose secrets are sealed; and the way back to what edges and hosts use. */
 import type { Sealer } from '../sealed.ts';
+import type { BucketMove } from '../sets/ownership.ts';
 import { compileRouteTable } from '../sets/route-table.ts';
 import type { SetDefinition, SetHealth } from '../sets/set.ts';
 import type { Topic } from '../subscriptions/subscription.ts';
@@ -29,6 +30,8 @@ export type CatalogDocument = Omit<Seed, 'outboxes' | 'topics' | 'subscriptions'
     readonly subscriptions: readonly SubscriptionEntry[];
     /** Removed subscriptions whose queues go with all they hold. */
     readonly discarded?: readonly { readonly name: string }[];
+    /** Buckets on their way from one SET to another. */
+    readonly moves?: readonly BucketMove[] | undefined;
     /** Numbers that were given to SETs, with the SET, for ever: ids of messages carry them. */
     readonly setNumbers?: readonly SetNumber[];
   };

@@ -25,7 +25,8 @@ import {
   type KeyedParts,
 } from './keyed.ts';
 import { laneHome } from './lane-home.ts';
-import { noneLeft, offerInTurn, type OfferParts, type Unplaced } from './offer-in-turn.ts';
+import { homeOf, offerAtHome } from './at-home.ts';
+import { noneLeft, type OfferParts, type Unplaced } from './offer-in-turn.ts';
 import type { Bond, PublishContext, Published, Publisher } from './publisher.ts';
 
 export interface AcceptParts extends OfferParts, KeyedParts {
@@ -47,6 +48,9 @@ interface Routed {
   readonly draft: Draft;
   readonly topic: Topic;
   readonly candidates: readonly Candidate[];
+  /** Of a lane. */
+  readonly rehome?: (table: RouteTable) => Candidate;
+  readonly home?: Unplaced['home'];
 }
 
 export function createPublisher(parts: AcceptParts): Publisher {
@@ -73,7 +77,9 @@ async function ask(parts: AcceptParts, drafts: readonly Draft[], context: Publis
   const routed = drafts.map((draft) => {
     try {
       const topic = topicOf(topics, draft.topic, context.owner);
-      return { draft, topic, candidates: find(parts, table, { draft, topic, context }) };
+      const wish = { draft, topic, context };
+      const candidates = find(parts, table, wish);
+      return { draft, topic, candidates, ...rehomeOf(wish), ...homeOf(candidates[0]) };
     } catch (error) {
       return asProblem(error);
     }
@@ -87,15 +93,22 @@ function topicOf(topics: ReadonlyMap<string, Topic>, name: string, owner: string
   return topic;
 }
 
-interface Wish extends Omit<Routed, 'candidates'> {
+interface Wish extends Pick<Routed, 'draft' | 'topic'> {
   readonly context: PublishContext;
 }
 
 function candidatesOf(parts: AcceptParts, table: RouteTable, wish: Wish): readonly Candidate[] {
-  if (wish.draft.order?.kind === 'lane') return [laneHome(table, requestOf(wish), wish.draft.order.lane)];
+  const { rehome } = rehomeOf(wish);
+  if (rehome) return [rehome(table)];
   const candidates = route(requestOf(wish), table, (set) => parts.breaker.usable(set));
   if (candidates.length === 0) throw noneLeft();
   return candidates;
+}
+
+function rehomeOf(wish: Wish): Pick<Routed, 'rehome'> {
+  const { order } = wish.draft;
+  if (order?.kind !== 'lane') return {};
+  return { rehome: (table) => laneHome(table, requestOf(wish), order.lane) };
 }
 
 /**
@@ -201,9 +214,9 @@ async function offerAll(parts: AcceptParts, asked: Asked, ids: Ids): Promise<rea
   const groups = Map.groupBy(placed, ({ offer }) => offer.candidates.map(({ set }) => set.id).join(' '));
   const offerGroup = async (group: readonly Placed[]): Promise<void> => {
     const offering = { offers: group.map(({ offer }) => offer), waitMs: asked.context.waitMs };
-    const taken = await offerInTurn(parts, offering).catch(asProblem);
+    const taken = await offerAtHome(parts, offering);
     group.forEach(({ index }, nth) => {
-      results[index] = taken instanceof Problem ? taken : taken[nth];
+      results[index] = taken[nth];
     });
   };
   await Promise.all([...groups.values()].map(offerGroup));
@@ -251,6 +264,7 @@ function offerOf(parts: AcceptParts, asked: Asked, positioned: Positioned): Unpl
       acceptedAtMs: parts.clock.nowMs(),
     },
     candidates: ids.inTurn(routed.candidates),
+    ...(routed.rehome === undefined ? {} : { rehome: routed.rehome, home: routed.home }),
     ...(due === undefined ? {} : { due }),
     ...(speaks ? { idempotency: itemClaim(claimed, position) } : {}),
     ...(routed.topic.durability === 'mirrored' ? { durability: 'mirrored' } : {}),

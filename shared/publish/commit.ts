@@ -136,9 +136,7 @@ function createGroups(
   };
   const send = async (offers: readonly Offer[], { lease, receipts }: Commit): Promise<States> => {
     if (!lease) return new Map();
-    const fresh = offers
-      .filter((_, index) => receipts[index]?.duplicate === false && receipts[index].state === 'READY')
-      .map(({ message }) => message);
+    const fresh = offers.filter((_, index) => isFresh(receipts[index])).map(({ message }) => message);
     parts.telemetry.count('setway_stored_total', { set: parts.set }, fresh.length);
     return track(sendMessages(parts, store, { lease, messages: fresh, attempts: 0 }), fresh.length);
   };
@@ -149,6 +147,10 @@ function createGroups(
     maxUnderWay: maxGroupsUnderWay,
     clock: parts.clock,
   });
+}
+
+function isFresh(receipt: Receipt | undefined): boolean {
+  return receipt?.state === 'READY' && !receipt.duplicate && receipt.refusal === undefined;
 }
 
 /** Offers that must be stored together stand together already: they came in one call. */

@@ -1,18 +1,24 @@
 /**
  * The one SET of a lane. Order in a lane is the order of commits in one database, so a lane has one home for all
- * publishers, wherever they are and whatever is healthy: what is pinned or owns the lane's bucket, else one of the SETs
- * that take new traffic, chosen by the lane's name. A lane never fails over: while its home is away its publishes are
- * refused for now, and other lanes go on.
+ * publishers, wherever they are and whatever is healthy: the SET that its publisher names or its name is pinned to, else
+ * the SET that has its bucket. The offer carries bucket and epoch, and the SET admits only what it has at that epoch: an
+ * edge that knows an older one is refused, and corrects itself (at-home.ts). A lane never fails over: while its home is
+ * away its publishes are refused for now, and other lanes go on. A SET that drains keeps its lanes until its buckets
+ * have moved.
+ *
+ * Topics that never leave the center have their lanes in the center whatever the buckets say. In a catalog that was
+ * written before buckets were assigned, one of the SETs is chosen by the lane's name.
  */
-import type { RouteTable } from '../sets/route-table.ts';
+import { findRange, type RouteTable } from '../sets/route-table.ts';
 import { bucketOf } from '../sets/bucket.ts';
 import { route, type Candidate, type RouteRequest } from '../sets/route.ts';
 import { whenAllAreWell } from '../sets/well-table.ts';
 import { noneLeft } from './offer-in-turn.ts';
 
-/** Rules that say the same wherever the publisher is. */
-const steady: ReadonlySet<string> = new Set(['explicit', 'pin', 'key']);
+/** Rules that say the same wherever the publisher is, and go before the bucket. */
+const steady: ReadonlySet<string> = new Set(['explicit', 'pin']);
 
+/** @throws Problem `set-unavailable` while there is no home; what `route` says of an explicit choice */
 export function laneHome(table: RouteTable, request: RouteRequest, lane: string): Candidate {
   const rules = request.topic.rules.filter((rule) => steady.has(rule));
   const asked = {
@@ -27,7 +33,16 @@ export function laneHome(table: RouteTable, request: RouteRequest, lane: string)
   const [first] = candidates;
   if (first && steady.has(first.reason)) return first;
   const numbered = candidates.toSorted((a, b) => a.set.number - b.set.number);
-  const home = numbered[bucketOf(lane) % numbered.length];
-  if (!home) throw noneLeft();
+  const owned = ownerOf(table, request, lane);
+  const home = owned ?? numbered[table.ranges.length > 0 ? 0 : bucketOf(lane) % numbered.length];
+  if (!home || home.set.status === 'fenced') throw noneLeft();
   return home;
+}
+
+/** Undefined where the buckets have no say. */
+function ownerOf(table: RouteTable, { topic }: RouteRequest, lane: string): Candidate | undefined {
+  const range = findRange(table, lane);
+  const set = table.sets[table.positions.get(range?.set ?? '') ?? -1];
+  if (!range || !set || (topic.scope === 'center' && set.kind !== 'center')) return undefined;
+  return { set, reason: 'key', bucket: bucketOf(lane), epoch: range.epoch };
 }

@@ -8,6 +8,7 @@ import type { Message } from '../message/message.ts';
 import type { MessageState } from '../message/lifecycle.ts';
 import { asProblem, fromProblemData, Problem } from '../problem.ts';
 import type { Breaker } from '../sets/breaker.ts';
+import type { RouteTable } from '../sets/route-table.ts';
 import type { Candidate } from '../sets/route.ts';
 import type { Offer, Receipt, SetLink } from '../sets/set-link.ts';
 import type { Telemetry } from '../telemetry.ts';
@@ -28,6 +29,8 @@ export interface OfferParts {
 export interface Unplaced extends Omit<Offer, 'message'> {
   readonly message: Omit<Message, 'placement'>;
   readonly candidates: readonly Candidate[];
+  /** Of a lane: where a newer table has its home. Throws while it has none. */
+  readonly rehome?: (table: RouteTable) => Candidate;
 }
 
 /** Offers whose candidates are the same SETs in the same order: one call per SET carries them all. */
@@ -62,6 +65,10 @@ export async function offerInTurn(
     } catch (error) {
       const problem = asProblem(error);
       if (!problem.retryable) throw problem;
+      if (problem.kind === 'misrouted') {
+        breaker.succeeded(set);
+        throw problem;
+      }
       // A statement that a database refuses, or a sibling that keeps no copy, says nothing about whether the SET is there.
       if (problem.kind === 'internal' || problem.kind === 'copy-unavailable') breaker.succeeded(set);
       else breaker.failed(set);
@@ -72,7 +79,7 @@ export async function offerInTurn(
   throw noneLeft(last);
 }
 
-function placedIn({ candidates, message, ...rest }: Unplaced, turn: number): Offer {
+function placedIn({ candidates, message, rehome: _edge, ...rest }: Unplaced, turn: number): Offer {
   const candidate = candidates[turn];
   const placement = {
     set: candidate?.set.id ?? '',

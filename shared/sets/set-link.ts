@@ -38,6 +38,8 @@ export interface Offer {
   readonly unit?: string;
   /** Second half of the client's `Idempotency-Key`: unique per owner in the SET's database. */
   readonly idempotency?: { readonly keyHash: string; readonly fingerprint: string };
+  /** Of a lane: its bucket, and the epoch at which the SET is believed to have it; refused `misrouted` if it has not. */
+  readonly home?: { readonly bucket: number; readonly epoch: number } | undefined;
   /** Absent: `stored`. `mirrored`: another SET keeps a copy before this one takes it. */
   readonly durability?: 'mirrored' | undefined;
   /** The SET that keeps the copy: said by the SET that takes the offer. */

@@ -19,18 +19,19 @@ export async function commitOffers(
   offers: readonly Offer[],
   options: CommitOptions,
 ): Promise<Commit> {
+  const given = asRows(offers);
   const rows = await answerOf(sql`
     /* keep the plan */
     WITH offered AS MATERIALIZED (
       SELECT *, CASE WHEN transaction_id IS NOT NULL THEN 'HALF' WHEN deliver_at > now() THEN 'SCHEDULED' ELSE 'READY' END AS state
-      FROM json_to_recordset(${JSON.stringify(asRows(offers))}::json) AS o(
+      FROM json_to_recordset(${JSON.stringify(given)}::json) AS o(
         id uuid, unit integer, owner text, topic text, tag text, key text, reason text, km real,
         accepted double precision, expires double precision, due_after double precision, due_at double precision,
         lane text, nth integer, session text, sequence integer, transaction_id uuid, check_url text, check_after double precision,
         type text, headers json, trace text, options json, body text, size integer, key_hash text, fingerprint text,
         mirror text),
       coalesce(now() + make_interval(secs => due_after / 1000), to_timestamp(due_at / 1000)) AS deliver_at
-      WHERE ${holdTenure(sql, options.set, workOf(offers))}
+      WHERE ${admitted(sql, options.set, { offers, given })}
     ), claimed AS (
       INSERT INTO idempotency (owner, key_hash, fingerprint, message_id)
       SELECT owner, key_hash, fingerprint, id FROM offered WHERE key_hash IS NOT NULL
@@ -92,14 +93,33 @@ export async function commitOffers(
   const stored = new Set((row['ids'] as string[] | null)?.map(idOf));
   const missed = offers.filter((offer) => !stored.has(offer.message.id));
   const known = await findFirsts(sql, missed);
+  const isHomed = offers.some(({ home }) => home !== undefined);
   return {
     // Two offers of one id: the first is the one that was stored.
     receipts: offers.map((offer) =>
-      stored.delete(offer.message.id) ? fresh(offer) : duplicate(offer, known),
+      stored.delete(offer.message.id) ? fresh(offer) : duplicate(offer, known, isHomed),
     ),
     ...lease,
     ...due,
   };
+}
+
+interface Given {
+  readonly offers: readonly Offer[];
+  readonly given: readonly Row[];
+}
+
+/** Holds the SET's tenure; where there are lanes, leaves out the units of those that are not at home here. */
+function admitted(sql: Sql, set: string, { offers, given }: Given): ReturnType<Sql> {
+  const work = workOf(offers);
+  const homes = offers.flatMap(({ home }, index) =>
+    home ? [{ unit: given[index]?.['unit'], home: `${home.bucket}:${home.epoch}` }] : [],
+  );
+  if (homes.length === 0) return holdTenure(sql, set, work);
+  const wanted = [...new Set(homes.map(({ home }) => home))];
+  return sql`unit NOT IN (
+    SELECT h.unit FROM json_to_recordset(${JSON.stringify(homes)}::json) AS h(unit integer, home text)
+    WHERE h.home = ANY((SELECT admit(${set}, ${work}, ${wanted}::text[]))::text[]))`;
 }
 
 /** What a schedule of the SET itself publishes goes on while the SET drains. */
@@ -112,13 +132,15 @@ function freshReceipt({ message, transaction }: Offer, scheduled: ReadonlySet<Me
   return { id: message.id, state, duplicate: false };
 }
 
-function duplicate(offer: Offer, known: readonly Known[]): Receipt {
+/** @param isHomed the group has lanes: what was neither stored nor known was not at home here */
+function duplicate(offer: Offer, known: readonly Known[], isHomed: boolean): Receipt {
   const { message, idempotency } = offer;
   const isSame = (row: Known): boolean =>
     idempotency === undefined
       ? row.id === message.id
       : row.keyHash === idempotency.keyHash && row.owner === message.owner;
   const first = known.find(isSame) ?? known.find((row) => row.id === message.id);
+  if (!first && isHomed) return refused(message.id);
   const mismatch = first?.fingerprint !== undefined && first.fingerprint !== offer.idempotency?.fingerprint;
   return {
     id: first?.id ?? offer.message.id,
@@ -126,6 +148,12 @@ function duplicate(offer: Offer, known: readonly Known[]): Receipt {
     duplicate: true,
     ...(mismatch ? { mismatch } : {}),
   };
+}
+
+function refused(id: MessageId): Receipt {
+  const detail = 'Another SET has this lane now, or will have it soon. Retry the same request.';
+  const refusal = { kind: 'misrouted', detail, retryAfterSeconds: 1 } as const;
+  return { id, state: 'READY', duplicate: false, refusal };
 }
 
 interface Known {

@@ -20,6 +20,7 @@ import { keyEdits } from './migrations/0013-key-edits.ts';
 import { gapCallbacks } from './migrations/0014-gap-callbacks.ts';
 import { deliveryCallbacks } from './migrations/0019-delivery-callbacks.ts';
 import { tenure } from './migrations/0020-tenure.ts';
+import { bucketAdmission } from './migrations/0021-bucket-admission.ts';
 import { mirror } from './migrations/0022-mirror.ts';
 
 const migrations = [
@@ -39,6 +40,7 @@ const migrations = [
   { number: 14, name: 'gap-callbacks', statements: gapCallbacks },
   { number: 19, name: 'delivery-callbacks', statements: deliveryCallbacks },
   { number: 20, name: 'tenure', statements: tenure },
+  { number: 21, name: 'bucket-admission', statements: bucketAdmission },
   { number: 22, name: 'mirror', statements: mirror },
 ] as const;
 
