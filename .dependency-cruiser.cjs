@@ -3,7 +3,7 @@
  * shells → doors → jobs → stories → machines → contracts → model → ground.
  */
 const floors = [
-  ['shells', '^functions/(cloudflare|node|cli|webhooks)/|^functions/assemble[.]ts$'],
+  ['shells', '^functions/(cloudflare|node|cli|webhooks)/|^functions/assemble(-fleet)?[.]ts$'],
   ['doors', '^functions/[^/]+[.]ts$'],
   ['jobs', '^scheduled/'],
   [

@@ -4,16 +4,31 @@
  */
 import { didYouMean } from '../../shared/nearest-name.ts';
 import { Problem } from '../../shared/problem.ts';
+import type { SetAction } from './set-action.ts';
+import { createAction } from './sets-create.ts';
+import {
+  activateAction,
+  drainAction,
+  driftAction,
+  fenceAction,
+  retireAction,
+  weightAction,
+} from './sets-life.ts';
+import { applyAction, planAction } from './sets-plan.ts';
+import { statusAction } from './sets-status.ts';
 
-export interface SetAction {
-  /** How it is called, such as `drain ID`. */
-  readonly usage: string;
-  /** What it does, in lines of at most 80 characters. */
-  readonly help: readonly string[];
-  readonly run: (args: readonly string[], print: (text: string) => void) => Promise<void>;
-}
-
-const actions: Readonly<Record<string, SetAction>> = {};
+const actions: Readonly<Record<string, SetAction>> = {
+  create: createAction,
+  status: statusAction,
+  plan: planAction,
+  apply: applyAction,
+  weight: weightAction,
+  drift: driftAction,
+  drain: drainAction,
+  activate: activateAction,
+  fence: fenceAction,
+  retire: retireAction,
+};
 
 /** @throws Problem `invalid-request` for an action nobody knows, with the nearest */
 export async function runSets(args: readonly string[], print: (text: string) => void): Promise<void> {

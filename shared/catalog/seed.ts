@@ -8,7 +8,7 @@ import { name, owner, publishLimit } from './name-schemas.ts';
 import { subscription } from './subscription-schema.ts';
 import { topic } from './topic-schema.ts';
 
-const set = z.strictObject({
+export const set = z.strictObject({
   id: name,
   number: z.int().min(0).max(4095),
   kind: z.enum(['center', 'unit']),

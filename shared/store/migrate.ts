@@ -53,9 +53,7 @@ export async function migrate(sql: Sql): Promise<readonly string[]> {
   await answerOf(
     sql`CREATE TABLE IF NOT EXISTS schema_migration (number integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`,
   ).catch(ignoreConcurrentCreation);
-  const rows = await answerOf(sql`SELECT number FROM schema_migration LIMIT 10000`);
-  const known = new Set<unknown>(rows.map((row): unknown => row['number']));
-  const missing = migrations.filter((migration) => !known.has(migration.number));
+  const missing = await missingOf(sql);
   for (const migration of missing) {
     // A DO block takes many statements in one parameterless query, which the HTTP protocol's single statement needs.
     const block = `DO $migration$ BEGIN\n${asBlock(migration.statements)}\nEND $migration$`;
@@ -68,6 +66,19 @@ export async function migrate(sql: Sql): Promise<readonly string[]> {
     );
   }
   return missing.map((migration) => migration.name);
+}
+
+/** What `migrate` would apply; changes nothing. @throws Problem `database-unavailable` */
+export async function missingMigrations(sql: Sql): Promise<readonly string[]> {
+  const [there] = await answerOf(sql`SELECT to_regclass('schema_migration') IS NOT NULL AS is_there`);
+  const missing = there?.['is_there'] === true ? await missingOf(sql) : migrations;
+  return missing.map(({ name }) => name);
+}
+
+async function missingOf(sql: Sql): Promise<readonly (typeof migrations)[number][]> {
+  const rows = await answerOf(sql`SELECT number FROM schema_migration LIMIT 10000`);
+  const known = new Set<unknown>(rows.map((row): unknown => row['number']));
+  return migrations.filter((migration) => !known.has(migration.number));
 }
 
 /** Inside a DO block a bare SELECT needs to be PERFORM. */

@@ -29,3 +29,11 @@ export interface QueueShape {
 export function queueOf({ name, maxLength }: QueueShape, priority: Priority = 'normal'): string {
   return `setway.${infix[priority]}sub.${name}${maxLength === undefined ? '' : `~max-${maxLength}`}`;
 }
+
+/**
+ * Whose queue it is; undefined for the dead-letter queue and for what is not ours.
+ * @example subscriptionOf('setway.high.sub.mail~max-1000') // mail
+ */
+export function subscriptionOf(queue: string): string | undefined {
+  return /^setway\.(?:high\.)?sub\.([^~]+)/.exec(queue)?.[1];
+}

@@ -1,0 +1,33 @@
+import { parseArgs } from 'node:util';
+import { reportSet, type SetReport } from '../../shared/fleet/report-set.ts';
+import { withFleet } from './open-fleet.ts';
+import type { SetAction } from './set-action.ts';
+
+/** How SETs are: status, weight, what ails them, what drifted, what they hold. */
+export const statusAction: SetAction = {
+  usage: 'status [ID…]',
+  help: ['How they are: status, weight, RabbitMQ, what ails them, what drifted, what they hold.'],
+  run: (args, print) =>
+    withFleet(print, async (fleet) => {
+      const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
+      const { document } = await fleet.center();
+      const all = document.sets.toSorted((a, b) => a.number - b.number).map(({ id }) => id);
+      const ids = positionals.length > 0 ? positionals : all;
+      const reports = await Promise.all(ids.map((id) => reportSet(fleet, id)));
+      print(reports.map(told).join('\n'));
+    }),
+};
+
+function told(report: SetReport): string {
+  const { id, number, kind, status, weight, version, ailments, drift, left, links } = report;
+  const rabbit = version === undefined ? [] : [`RabbitMQ ${version}`];
+  const head = [`${id} (${kind} ${number})`, status, `weight ${weight}`, ...rabbit];
+  const lists = [
+    ['!', ailments],
+    ['drift', drift],
+    ['link', links],
+    ['holds', left],
+  ] as const;
+  const lines = lists.flatMap(([word, list]) => list.map((line) => `  ${word} ${line}`));
+  return [head.join(', '), ...lines].join('\n');
+}

@@ -1,0 +1,99 @@
+/** Looks at a SET and says what would change. Reads only. */
+import { planTopology } from '../topology/plan.ts';
+import type { Management } from '../topology/management.ts';
+import { shapeOf, type BrokerShape } from './broker-shape.ts';
+import { driftOf, type Change, type FoundBroker } from './drift.ts';
+import { managementOf, type FleetParts, type FoundSet } from './fleet.ts';
+
+export interface SetPlan {
+  readonly set: string;
+  readonly shape: BrokerShape;
+  readonly changes: readonly Change[];
+}
+
+/** @throws Problem when the management API or a database does not answer */
+export async function planSet(parts: FleetParts, found: FoundSet): Promise<SetPlan> {
+  const management = managementOf(parts, found.entry);
+  const [shape, databases] = await Promise.all([wantedShape(management, found), databaseDrift(parts, found)]);
+  const broker = await look(management, shape);
+  return { set: found.entry.id, shape, changes: [...driftOf(shape, broker), ...databases] };
+}
+
+export async function wantedShape(
+  management: Management,
+  { entry, catalog }: Pick<FoundSet, 'entry' | 'catalog'>,
+): Promise<BrokerShape> {
+  const [{ features }, nodes] = await Promise.all([management.overview(), management.nodes()]);
+  const topology = planTopology([...catalog.topics.values()], [...catalog.subscriptions.values()]);
+  return shapeOf(entry, topology, { features, nodes: nodes.length });
+}
+
+/** What is there of a shape. */
+export async function look(
+  management: Management,
+  { vhost, user }: Pick<BrokerShape, 'vhost' | 'user'>,
+): Promise<FoundBroker> {
+  const [there, found, nodes] = await Promise.all([
+    management.vhosts.find(vhost),
+    user && management.users.find(user.name),
+    management.nodes(),
+  ]);
+  const known = {
+    isThere: there !== undefined,
+    nodes,
+    ...(user === undefined
+      ? {}
+      : {
+          user: {
+            isThere: found !== undefined,
+            isPasswordWrong: found?.hasPassword(user.password) === false,
+          },
+        }),
+  };
+  if (!there)
+    return {
+      ...known,
+      limits: {},
+      policies: [],
+      operatorPolicies: [],
+      exchanges: [],
+      queues: [],
+      bindings: [],
+    };
+  const [limits, policies, operatorPolicies, exchanges, queues, bindings, permissions] = await Promise.all([
+    management.vhosts.limits(vhost),
+    management.policies.list(vhost),
+    management.operatorPolicies.list(vhost),
+    management.exchanges.list(vhost),
+    management.queues.list(vhost),
+    management.bindings.list(vhost),
+    user && management.users.permissions(vhost, user.name),
+  ]);
+  return { ...known, limits, policies, operatorPolicies, exchanges, queues, bindings, permissions };
+}
+
+async function databaseDrift(
+  { database }: FleetParts,
+  { entry, catalog }: FoundSet,
+): Promise<readonly Change[]> {
+  const changes = await Promise.all(
+    entry.databaseUrls.map(async (url, shard): Promise<readonly Change[]> => {
+      const one = database(url);
+      const { at } = one;
+      const lacking = await one.missing();
+      const migrations = lacking.length === 0 ? [] : [lacks(at, lacking)];
+      if (shard > 0) return migrations;
+      // A database without its tables has no copy of the catalog either.
+      const version = lacking.length > 0 ? 0 : await one.snapshotVersion();
+      const detail = `version ${version} → ${catalog.version}`;
+      return version >= catalog.version
+        ? migrations
+        : [...migrations, { what: 'snapshot', op: 'change', name: at, detail }];
+    }),
+  );
+  return changes.flat();
+}
+
+function lacks(at: string, migrations: readonly string[]): Change {
+  return { what: 'database', op: 'change', name: at, detail: `migrate ${migrations.join(', ')}` };
+}
