@@ -58,6 +58,9 @@ const shownSchema = subscriptionSchema
     waiting: z
       .array(z.strictObject({ set: z.string(), breaker: z.enum(['open', 'probing']) }))
       .meta({ description: 'SETs of which a host leaves the webhook alone for a while, since it fails.' }),
+    backlog: z.array(z.strictObject({ set: z.string(), ready: z.int().nullable() })).meta({
+      description: 'Messages in its queues that nobody holds, per SET; null while the broker there is away.',
+    }),
     incomplete: z.array(z.string()).meta({ description: 'SETs that did not answer.' }),
   })
   .meta({ id: 'SubscriptionState' });

@@ -300,26 +300,27 @@ function unknown(name: string): Problem {
 
 /** With what the SETs say of it. */
 async function answerState(services: Services, entry: Subscription) {
-  const { stops, waiting, incomplete } = await stopsOf(services, entry.name);
+  const { stops, waiting, backlog, incomplete } = await stopsOf(services, entry.name);
   const status = entry.status === 'active' && stops.length > 0 ? 'disabled' : entry.status;
   return answerJson(
     200,
-    { ...shown(entry), status, stopped: stops, waiting, incomplete },
+    { ...shown(entry), status, stopped: stops, waiting, backlog, incomplete },
     { etag: versionTag(entry) },
   );
 }
 
-/** In which SETs a subscription was stopped, and why; and where its webhook is left alone for a while. */
+/** In which SETs a subscription was stopped, and why; where its webhook is left alone for a while; what waits for it. */
 async function stopsOf(services: Services, name: string) {
   const { answers, incomplete } = await askFleet(services, async (link) => {
-    const { set, stops, waiting } = await link.stopped();
+    const { set, ready, stops, waiting } = await link.stopped(name);
     const stop = stops[name];
     const breaker = waiting[name];
-    return { stop: stop && { set, ...stop }, waits: breaker && { set, breaker } };
+    return { stop: stop && { set, ...stop }, waits: breaker && { set, breaker }, backlog: { set, ready } };
   });
   return {
     stops: answers.flatMap(({ stop }) => stop ?? []),
     waiting: answers.flatMap(({ waits }) => waits ?? []),
+    backlog: answers.map(({ backlog }) => backlog),
     incomplete,
   };
 }

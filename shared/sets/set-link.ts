@@ -294,9 +294,11 @@ export interface SetLink {
   /** Whether a pull would find something; waits for it. Leases nothing. */
   awaitMessages(subscription: string, waitMs: number): Promise<boolean>;
   status(): Promise<SetStatus>;
-  /** Subscriptions this SET has stopped by itself, by name. */
-  stopped(): Promise<{
+  /** Subscriptions this SET has stopped by itself, by name; and of one of them what waits for it. */
+  stopped(subscription: string): Promise<{
     readonly set: string;
+    /** Messages in its queues that nobody holds; null while the broker is away. */
+    readonly ready: number | null;
     readonly stops: Readonly<Record<string, Stop>>;
     /** Webhooks that the host which answers leaves alone for a while: their breakers are not closed. */
     readonly waiting: Readonly<Record<string, 'open' | 'probing'>>;

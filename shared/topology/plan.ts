@@ -41,6 +41,10 @@ export interface Topology {
  */
 const deliveryLimit = 100;
 
+/**
+ * A quorum queue keeps no bodies in memory (measured on 3.10.8: `message_bytes_ram` is 0, with `x-max-in-memory-length` and
+ * without), so a backlog needs no argument and no policy.
+ */
 const quorum = { 'x-queue-type': 'quorum' } as const;
 const subscriptionQueue = {
   ...quorum,

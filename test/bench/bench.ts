@@ -1,4 +1,5 @@
 /** `npm run bench`: everything measured in one run, on a stack of its own. See options.ts for its options. */
+import { benchBacklog } from './backlog-bench.ts';
 import { startScript, type Child } from './child.ts';
 import { benchBareDelivery, benchDelivery, concurrencies } from './delivery-bench.ts';
 import type { Measurement } from './measurement.ts';
@@ -42,7 +43,10 @@ async function bench(options: Options): Promise<void> {
   }
 }
 
-async function measure(parts: BenchParts, { only, waiting }: Options): Promise<readonly Measurement[]> {
+async function measure(
+  parts: BenchParts,
+  { only, waiting, backlog }: Options,
+): Promise<readonly Measurement[]> {
   const secret = createWebhookSecret();
   const consumer = { BENCH_SECRET: secret, BENCH_REDIS_URL: parts.stack.redisUrl };
   const receiver = await startScript('receiver.ts', consumer);
@@ -50,6 +54,7 @@ async function measure(parts: BenchParts, { only, waiting }: Options): Promise<r
   const place = { receiverUrl: receiver.url, isolationUrl: isolation.url, secret, concurrencies };
   const onNode = await createWorld(parts.stack, 'node', place);
   if (waiting > 0) return measureWaiting(parts, onNode, waiting);
+  if (backlog > 0) return measureBacklog({ ...parts, receiver }, onNode, backlog);
   if (only === 'isolation') return measureIsolation(parts, onNode, isolation);
   const onWorkerd = await createWorld(parts.stack, 'workerd', place);
   const measured: Measurement[] = [];
@@ -85,6 +90,17 @@ async function measureWaiting(
 ): Promise<readonly Measurement[]> {
   const server = await startSetwayOnNode(parts, world);
   const measured = await benchWaiting(parts, { name: 'Node', server, world }, waiting);
+  await server.stop();
+  return measured;
+}
+
+async function measureBacklog(
+  parts: BenchParts & { readonly receiver: Child },
+  world: World,
+  backlog: number,
+): Promise<readonly Measurement[]> {
+  const server = await startSetwayOnNode(parts, world);
+  const measured = await benchBacklog(parts, { name: 'Node', server, world }, backlog);
   await server.stop();
   return measured;
 }

@@ -22,6 +22,8 @@ export interface Drain {
   readonly name: string;
   readonly messages: number;
   readonly receiver: Child;
+  /** Beyond this it is given up; three minutes by default. */
+  readonly deadlineMs?: number;
 }
 
 /** @param name how the platform is called in the result */
@@ -112,11 +114,11 @@ async function fill(env: Readonly<Record<string, string>>, messages: number): Pr
 export async function measureDrain(
   { report }: BenchParts,
   server: Child,
-  { name, messages, receiver }: Drain,
+  { name, messages, receiver, deadlineMs = drainDeadlineMs }: Drain,
   begin: () => Promise<unknown>,
 ): Promise<Measurement> {
   const { result, cpuMs, rssBytes } = await withUsage(server, async () => {
-    const received = receiver.ask<ReceiverReport>({ calls: messages, deadlineMs: drainDeadlineMs });
+    const received = receiver.ask<ReceiverReport>({ calls: messages, deadlineMs });
     await begin();
     return received;
   });

@@ -4,6 +4,8 @@ export const help = `npm run bench [-- OPTIONS] — measures Setway beside what 
 
   --only publish|delivery   one half of it; isolation: only what slow and failing subscribers cost the others
   --waiting N               only this: publishing while N messages wait for their time (try 1000000, which takes minutes)
+  --backlog N               only this: N messages of 1 KiB wait for a paused subscription, then are delivered; what RabbitMQ
+                            and the process keep in memory meanwhile (try 1000000, which takes minutes)
   --seconds N               length of one measurement (default 8)
   --json                    one JSON array of {name, value, unit, ratio?, of?} on standard output, and nothing
                             else there (with "npm run --silent bench -- --json")
@@ -19,6 +21,8 @@ export interface Options {
   readonly seconds: number;
   /** Messages that wait meanwhile; 0 leaves that measurement out. */
   readonly waiting: number;
+  /** Messages that wait for a paused subscription; 0 leaves that measurement out. */
+  readonly backlog: number;
   readonly output: 'table' | 'json' | 'help';
 }
 
@@ -30,17 +34,23 @@ export function readOptions(args: readonly string[]): Options {
       only: { type: 'string' },
       seconds: { type: 'string', default: '8' },
       waiting: { type: 'string', default: '0' },
+      backlog: { type: 'string', default: '0' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   const seconds = Number(values.seconds);
   if (!(seconds >= 0.5 && seconds <= 600)) throw new RangeError('--seconds: from 0.5 to 600');
-  const waiting = Number(values.waiting);
-  if (!Number.isInteger(waiting / 1000) || waiting < 0 || waiting > 10_000_000)
-    throw new RangeError('--waiting: thousands, up to 10000000');
+  const waiting = readThousands('--waiting', values.waiting);
+  const backlog = readThousands('--backlog', values.backlog);
   const { only } = values;
   if (only !== undefined && only !== 'publish' && only !== 'delivery' && only !== 'isolation')
     throw new RangeError('--only: publish, delivery or isolation');
-  return { only, seconds, waiting, output: values.help ? 'help' : values.json ? 'json' : 'table' };
+  return { only, seconds, waiting, backlog, output: values.help ? 'help' : values.json ? 'json' : 'table' };
+}
+
+function readThousands(name: string, given: string): number {
+  const amount = Number(given);
+  if (Number.isInteger(amount / 1000) && amount >= 0 && amount <= 10_000_000) return amount;
+  throw new RangeError(`${name}: thousands, up to 10000000`);
 }

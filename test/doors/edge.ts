@@ -117,7 +117,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
       pull: async () => [],
       awaitMessages: async () => false,
       status: () => Promise.reject(new Error('no status')),
-      stopped: async () => ({ set, stops: {}, waiting: {} }),
+      stopped: async () => ({ set, ready: 0, stops: {}, waiting: {} }),
       enable: async () => undefined,
       follow: async () => 7,
       tryOut: async () => undefined,
