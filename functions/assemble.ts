@@ -41,6 +41,12 @@ import { reportAnswers } from '../shared/store/failing.ts';
 import { readJobRuns, writeJobRun } from '../shared/store/job-runs.ts';
 import { openShelf } from '../shared/store/mirror.ts';
 import { openStore } from '../shared/store/postgres-store.ts';
+import type { FederationView } from '../shared/sets/federation-view.ts';
+import { identityOf, vhostIn, type SetIdentity } from '../shared/topology/apply-federation.ts';
+import { planFederation, upstreamSetOf } from '../shared/topology/federation.ts';
+import { readFederationView } from '../shared/topology/federation-links.ts';
+import type { Management } from '../shared/topology/management.ts';
+import { openManagement } from '../shared/topology/rabbitmq-management.ts';
 import { createTelemetry, type Telemetry } from '../shared/telemetry.ts';
 import { createDeliveryIds, type DeliveryIds } from '../shared/webhook/delivery-id.ts';
 import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
@@ -229,6 +235,7 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
     shelves: async (sibling) =>
       (await world.access(sibling)).databaseUrls.map((url) => openShelf(databaseAt(url))),
     telemetry,
+    lookAtFederation: federationLookOf(world, set),
     clock: systemClock,
     timing: {
       confirmTimeoutMs: settings.SETWAY_CONFIRM_TIMEOUT_SECONDS,
@@ -240,6 +247,29 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
       stopGraceMs: settings.SETWAY_STOP_GRACE_SECONDS,
     },
   });
+}
+
+function managementOf({ access }: Pick<Catalog, 'access'>, set: string): Management | undefined {
+  const url = access.get(set)?.managementUrl;
+  return url === undefined ? undefined : openManagement({ fetch: (input, init) => fetch(input, init) }, url);
+}
+
+/** How the federation of a SET is. Who is who among the SETs never changes: it is asked once. */
+function federationLookOf({ catalog: source }: World, set: string): () => Promise<FederationView> {
+  const identities = new Map<string, SetIdentity>();
+  return async () => {
+    const catalog = await source.current();
+    const client = managementOf(catalog, set);
+    if (!client) return { links: [], lags: [] };
+    const siblings = planFederation(catalog, set).upstreams.flatMap(({ name }) => upstreamSetOf(name) ?? []);
+    await Promise.allSettled(
+      siblings.map(async (sibling) => {
+        const management = identities.has(sibling) ? undefined : managementOf(catalog, sibling);
+        if (management) identities.set(sibling, await identityOf(management, vhostIn(catalog, sibling)));
+      }),
+    );
+    return readFederationView(client, { catalog, set, identities });
+  };
 }
 
 /** Two calls of the default timeout: what has no slot by then is better off with another host. */
@@ -284,6 +314,7 @@ export function createJobParts(
     telemetry,
     visit,
     publisher: publisherOf(world, breaker, linkOf),
+    management: managementOf,
     userDatabase: (url) => async (text, params) => ({ rows: await databaseAt(url).query(text, [...params]) }),
     clock: systemClock,
     retention: { days: settings.SETWAY_RETENTION_DAYS, idempotencyHours: settings.SETWAY_IDEMPOTENCY_HOURS },

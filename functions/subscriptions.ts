@@ -2,6 +2,7 @@
  * Subscriptions: created, listed, changed, deleted. Reads come from this edge's copy of the catalog, changes go to the
  * center, and the hosts of every SET follow. A signing secret is shown once, in the answer that made it.
  */
+import type { Catalog } from '../shared/catalog/catalog.ts';
 import type { CatalogChange } from '../shared/catalog/catalog-writer.ts';
 import {
   openSubscription,
@@ -35,6 +36,7 @@ import type { Door } from './door.ts';
 import { readJson, readSmallBody, readValue } from './json-body.ts';
 import { refuseBadUrls } from './refuse-urls.ts';
 import { readQuery } from './query-parameters.ts';
+import { refuseFederation } from './refuse-federation.ts';
 import type { Services } from './services.ts';
 import {
   changeSubscriptionDescription,
@@ -68,6 +70,7 @@ function create(services: Services): Door {
       const { owner } = await authenticate(request, 'manage', services);
       const fields = await readFields(request);
       const made = readNew(fields, owner, services);
+      refuseFederatedQueues(made, await services.catalog.current());
       const madeBy = makerOf(request, fields);
       let kept: SubscriptionEntry = {
         ...sealSubscription(made, services.sealer),
@@ -88,6 +91,15 @@ function create(services: Services): Door {
       return answerJson(201, { ...shown(opened), ...(secret === undefined ? {} : { secret }) }, headers);
     },
   };
+}
+
+/** @throws Problem `invalid-request` */
+function refuseFederatedQueues(
+  { federate, topic }: Pick<SubscriptionEntry, 'federate' | 'topic'>,
+  { sets, topics }: Pick<Catalog, 'sets' | 'topics'>,
+): void {
+  const scope = topics.get(topic)?.scope ?? 'anywhere';
+  refuseFederation({ federated: federate, scope, at: '/federate' }, [...sets.values()]);
 }
 
 /** A subscription as it was asked for, with a secret of its own if none was given. */
@@ -194,10 +206,12 @@ function change(services: Services): Door {
       const { owner } = await authenticate(request, 'manage', services);
       const fields = await readFields(request);
       const name = parameter('name');
+      const catalog = await services.catalog.current();
       const kept = await changeEntry(services, { name, owner, request }, (opened) => {
         const { since: _since, madeBy: _madeBy, retiring: _retiring, ...before } = opened;
         const after = readValue(patched(before, fields, fixedFields), subscriptionSchema);
         refuseBadUrls(calledUrls(after), services.webhookPolicy);
+        refuseFederatedQueues(after, catalog);
         return after;
       });
       return answerSubscription(kept);

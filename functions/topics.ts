@@ -20,6 +20,7 @@ import {
 import type { Door } from './door.ts';
 import { readValue } from './json-body.ts';
 import { readQuery } from './query-parameters.ts';
+import { refuseFederation } from './refuse-federation.ts';
 import type { Services } from './services.ts';
 import {
   changeTopicDescription,
@@ -44,12 +45,13 @@ function create(services: Services): Door {
       const made: TopicEntry = readValue({ ...fields, owner }, topicSchema);
       const madeBy = makerOf(request, fields);
       let kept: TopicEntry = sealed({ ...made, ...(madeBy === undefined ? {} : { madeBy }) }, services);
-      await services.catalogWriter.write(({ topics }) => {
+      await services.catalogWriter.write(({ sets, topics }) => {
         const found = topics.find(({ name }) => name === made.name);
         if (found && isRepeat(found, { owner, madeBy })) {
           kept = found;
           return 'as it should be';
         }
+        refuseFederation(replicationOf(made), sets);
         if (topics.length >= maxEntries) throw new Problem('conflict', `There are ${maxEntries} topics.`);
         return { expected: [editOf(made.name, null)], edits: [editOf(made.name, kept)] };
       });
@@ -102,6 +104,7 @@ function change(services: Services): Door {
           owner: 'A topic keeps its owner.',
         });
         const after = readValue(wanted, topicSchema);
+        refuseFederation(replicationOf(after), document.sets);
         kept = sealed(
           { ...after, ...(found.madeBy === undefined ? {} : { madeBy: found.madeBy }) },
           services,
@@ -165,6 +168,10 @@ function refuseHeard({ subscriptions }: CatalogDocument, topic: string, what: st
   );
 }
 
+function replicationOf({ replicate, scope }: TopicEntry) {
+  return { federated: replicate, scope, at: '/replicate' };
+}
+
 function changeOf(before: TopicEntry, after: TopicEntry | null): CatalogChange {
   return { expected: [editOf(before.name, before)], edits: [editOf(before.name, after)] };
 }
@@ -192,6 +199,13 @@ function answerTopic(status: number, entry: Topic, headers: Readonly<Record<stri
 }
 
 /** Never the secrets, and not whose it is: it is the caller's. */
-function shown({ name, type, scope, rules, publishLimit }: Omit<Topic, 'secrets'>) {
-  return { name, type, scope, rules, ...(publishLimit === undefined ? {} : { publishLimit }) };
+function shown({ name, type, scope, rules, publishLimit, replicate }: Omit<Topic, 'secrets'>) {
+  return {
+    name,
+    type,
+    scope,
+    rules,
+    ...(publishLimit === undefined ? {} : { publishLimit }),
+    ...(replicate === undefined ? {} : { replicate }),
+  };
 }

@@ -12,6 +12,7 @@ import { prune } from './prune.ts';
 import { redeliver } from './redeliver.ts';
 import { releaseDelayed } from './release-delayed.ts';
 import { relayOutboxes } from './relay-outbox.ts';
+import { replicate } from './replicate.ts';
 import { republish } from './republish.ts';
 import type { Job } from './run-job.ts';
 import { runDueSchedules } from './run-schedules.ts';
@@ -38,6 +39,7 @@ export const schedule: readonly CronEntry[] = [
       runDueSchedules,
       fetchWaiting,
       probeSets,
+      replicate,
       audit,
       endCopies,
     ],

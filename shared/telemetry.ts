@@ -38,6 +38,21 @@ const catalogue = {
     help: 'Webhook calls',
     labels: ['set', 'subscription', 'verdict'],
   },
+  setway_copies_total: {
+    kind: 'counter',
+    help: 'Copies of messages that another SET delivers, held or dropped',
+    labels: ['set', 'origin', 'fate'],
+  },
+  setway_federation_link_up: {
+    kind: 'gauge',
+    help: 'Whether the federation links from an upstream SET run',
+    labels: ['set', 'upstream'],
+  },
+  setway_federation_lag_messages: {
+    kind: 'gauge',
+    help: 'Messages of an upstream SET that wait to be copied to a SET',
+    labels: ['set', 'upstream'],
+  },
   setway_pulled_total: {
     kind: 'counter',
     help: 'Messages taken out of queues for pullers',
@@ -135,14 +150,19 @@ export interface Telemetry {
   observe(name: MetricName, labels: Labels, value: number): void;
   /** Sets a gauge. */
   set(name: MetricName, labels: Labels, value: number): void;
+  /** Takes a gauge back: what it told of is not there any more. */
+  forget(name: MetricName, labels: Labels): void;
   snapshot(): readonly Sample[];
 }
 
 export function createTelemetry(): Telemetry {
   const samples = new Map<string, Sample>();
+  const valuesOf = (name: MetricName, labels: Labels) =>
+    catalogue[name].labels.map((label) => labels[label] ?? '');
+  const keyOf = (name: MetricName, values: Sample['labels']): string => `${name}|${values.join('|')}`;
   const sampleOf = (name: MetricName, labels: Labels): Sample => {
-    const values = catalogue[name].labels.map((label) => labels[label] ?? '');
-    const key = `${name}|${values.join('|')}`;
+    const values = valuesOf(name, labels);
+    const key = keyOf(name, values);
     const known = samples.get(key);
     if (known) return known;
     const isHistogram = catalogue[name].kind === 'histogram';
@@ -154,6 +174,7 @@ export function createTelemetry(): Telemetry {
   return {
     count: (name, labels, amount = 1) => void (sampleOf(name, labels).value += amount),
     set: (name, labels, value) => void (sampleOf(name, labels).value = value),
+    forget: (name, labels) => void samples.delete(keyOf(name, valuesOf(name, labels))),
     observe(name, labels, value) {
       const sample = sampleOf(name, labels);
       const bounds = bucketsOf(name);

@@ -7,6 +7,7 @@ export function toInbound({ content, fields, properties }: ConsumeMessage | GetM
     body: content,
     routingKey: fields.routingKey,
     redelivered: fields.redelivered,
+    ...(isCopy(properties.headers?.['x-received-from']) ? { isCopy: true as const } : {}),
     properties: {
       ...text('messageId', properties.messageId),
       ...text('type', properties.type),
@@ -16,6 +17,17 @@ export function toInbound({ content, fields, properties }: ConsumeMessage | GetM
       headers: plainHeaders(properties.headers ?? {}),
     },
   };
+}
+
+/**
+ * A federated exchange notes each exchange a copy came from. A federated queue notes queues: what passes one is moved, and
+ * there is no other of it.
+ */
+function isCopy(receivedFrom: unknown): boolean {
+  return (
+    Array.isArray(receivedFrom) &&
+    receivedFrom.some((hop: unknown) => Object(hop) === hop && 'exchange' in (hop as object))
+  );
 }
 
 function text<Name extends string>(name: Name, value: unknown): { readonly [key in Name]?: string } {

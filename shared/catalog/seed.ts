@@ -7,6 +7,7 @@ import { Problem } from '../problem.ts';
 import { name, owner, publishLimit } from './name-schemas.ts';
 import { subscription } from './subscription-schema.ts';
 import { topic } from './topic-schema.ts';
+import { federationFaults } from '../subscriptions/replication.ts';
 
 export const set = z.strictObject({
   id: name,
@@ -147,6 +148,19 @@ function crossFaults(seed: Seed): readonly SeedFault[] {
     ),
     ...seed.buckets.flatMap((range, index) => unknownSet(`/buckets/${index}/set`, range.set)),
     ...seed.pins.flatMap((entry, index) => unknownSet(`/pins/${index}/set`, entry.set)),
+    ...seed.topics.flatMap((entry, index) =>
+      federationFaults(entry.replicate, entry.scope, seed.sets).map(({ at, detail }) => ({
+        at: `/topics/${index}/replicate${at}`,
+        detail,
+      })),
+    ),
+    ...seed.subscriptions.flatMap((entry, index) => {
+      const scope = topics.get(entry.topic)?.scope ?? 'anywhere';
+      return federationFaults(entry.federate, scope, seed.sets).map(({ at, detail }) => ({
+        at: `/subscriptions/${index}/federate${at}`,
+        detail,
+      }));
+    }),
     ...seed.subscriptions.flatMap((entry, index) => {
       const owning = topics.get(entry.topic);
       if (!owning)

@@ -51,6 +51,17 @@ export const subscriptionFields = z.strictObject({
   secrets: secrets.default([]),
   /** Items of a sequence: one call after the other (the default), or all in one call. */
   ordered: z.enum(['one-by-one', 'together']).optional(),
+  /** Native consumers: federated queues between 2 to 64 SETs (default: all), where one with nothing to do gets messages of others. */
+  federate: z
+    .strictObject({
+      between: z
+        .array(name)
+        .min(2)
+        .max(64)
+        .refine((ids) => new Set(ids).size === ids.length, 'must name each SET once')
+        .optional(),
+    })
+    .optional(),
   status: z.enum(['active', 'paused']).default('active'),
   /** Why it is paused, up to 200 characters; none by default. */
   statusReason: z
@@ -87,12 +98,14 @@ function webhookRules(written: Fields) {
   ] as const satisfies readonly Rule[];
 }
 
-function otherRules({ kind, callback, secrets: own, filter: condition }: Fields) {
+function otherRules({ kind, callback, federate, secrets: own, filter: condition }: Fields) {
   const isTold = callback !== undefined;
   const isNative = kind === 'amqp';
   return [
     [kind === 'pull' && isTold && own.length === 0, 'secrets', 'Its callbacks need one to sign with.'],
     [isNative && isTold, 'callback', 'Nobody knows how deliveries of a native consumer end.'],
+    // Whose deliveries are recorded has its SET as their home.
+    [!isNative && federate !== undefined, 'federate', 'Only queues of native consumers can be federated.'],
     // Nobody stands between the queue and those who take from it.
     [isNative && condition !== undefined, 'filter', 'A native consumer has none: use bindings.'],
   ] as const satisfies readonly Rule[];

@@ -20,4 +20,20 @@ export const topic = z.strictObject({
   publishLimit: publishLimit.optional(),
   /** Where its messages are before the 202: in their SET's database (`stored`, the default) or in another SET's as well. */
   durability: z.enum(['stored', 'mirrored']).optional(),
+  /** What is published in one SET reaches the others as copies (federation); the SET it was published in delivers. Default: no. */
+  replicate: z
+    .strictObject({
+      /** 2 to 64 SETs by id. Default: all there are. */
+      between: z
+        .array(name)
+        .min(2)
+        .max(64)
+        .refine((ids) => new Set(ids).size === ids.length, 'must name each SET once')
+        .optional(),
+      /** Copies are kept in the other SETs' databases, or dropped: then only native AMQP consumers see them. */
+      others: z.enum(['hold', 'drop']).default('hold'),
+      /** How long a copy is kept, in milliseconds: a minute to 30 days. Default: a day. */
+      keepForMs: z.int().min(60_000).max(2_592_000_000).default(86_400_000),
+    })
+    .optional(),
 });

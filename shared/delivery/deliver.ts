@@ -17,6 +17,7 @@
 import type { DueEntry } from '../agenda/agenda.ts';
 import type { InboundDelivery } from '../broker/broker.ts';
 import type { Clock } from '../clock.ts';
+import type { PassCopy } from './copies.ts';
 import { asMessage, deliverForeign } from './foreign.ts';
 import { fromInbound } from '../message/envelope.ts';
 import { deliveryTransitions } from '../message/lifecycle.ts';
@@ -33,6 +34,8 @@ import { tryAgainMs, untilItWorks } from './patience.ts';
 import { createRecord, type Known, type Patiently } from './record.ts';
 
 export interface DeliverParts extends CallerParts {
+  /** Takes what another SET delivers. */
+  readonly passCopy: PassCopy;
   /** Notes an ordered message for its turn; `astray`: it has none. May be acked when this resolves. */
   readonly arrive: (message: Message, subscription: string) => Promise<'ordered' | 'astray'>;
   /** A retry was written that falls due after this long. */
@@ -147,9 +150,11 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       caller.leave();
     },
     take(delivery, name) {
+      const again = (): void => void parts.clock.after(tryAgainMs, () => delivery.requeue());
+      if (delivery.message.isCopy)
+        return void patiently(() => parts.passCopy(delivery.message)).then(() => delivery.ack(), again);
       const arrival = fromInbound(delivery.message);
       const subscription = parts.subscription(name);
-      const again = (): void => void parts.clock.after(tryAgainMs, () => delivery.requeue());
       // Just removed: its consumption is about to stop, and the queue keeps what it holds.
       if (!subscription || !isPushed(subscription)) return again();
       if (arrival.origin === 'foreign') {

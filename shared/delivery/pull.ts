@@ -29,6 +29,7 @@ import type { Subscription } from '../subscriptions/subscription.ts';
 import type { Telemetry } from '../telemetry.ts';
 import { priorities, queueOf } from '../topology/names.ts';
 import { withCallback } from './ended.ts';
+import type { PassCopy } from './copies.ts';
 import { keyText } from './record.ts';
 
 export interface PullParts {
@@ -40,6 +41,8 @@ export interface PullParts {
   readonly clock: Clock;
   readonly telemetry: Telemetry;
   readonly subscription: (name: string) => Subscription | undefined;
+  /** Takes what another SET delivers. */
+  readonly passCopy: PassCopy;
   /** Notes an ordered message for its turn; `astray`: it has none. */
   readonly arrive: (message: Message, subscription: string) => Promise<'ordered' | 'astray'>;
   readonly onDue: (afterMs: number, kind: 'order' | 'redeliver' | 'callback') => void;
@@ -155,7 +158,10 @@ async function fromQueues(
 ): Promise<Taken> {
   const queues = [...priorities].toReversed().map((priority) => queueOf(subscription, priority));
   return parts.broker.take({ queues, max, maxBytes }, async (deliveries) => {
-    const read = deliveries.map((delivery) => ({ delivery, arrival: fromInbound(delivery.message) }));
+    const copies = deliveries.filter(({ message }) => message.isCopy);
+    await Promise.all(copies.map(async (copy) => parts.passCopy(copy.message).then(() => copy.ack())));
+    const originals = deliveries.filter(({ message }) => !message.isCopy);
+    const read = originals.map((delivery) => ({ delivery, arrival: fromInbound(delivery.message) }));
     for (const { delivery, arrival } of read) if (arrival.origin === 'foreign') delivery.reject();
     const own = read.flatMap(({ delivery, arrival }) =>
       arrival.origin === 'foreign' ? [] : [{ delivery, message: arrival.message }],

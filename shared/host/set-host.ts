@@ -13,7 +13,8 @@ import type { Clock } from '../clock.ts';
 import { atMost } from '../deadline.ts';
 import { createAnswering } from '../delivery/answer.ts';
 import type { Courier } from '../delivery/courier.ts';
-import { createDeliverer, type Deliverer } from '../delivery/deliver.ts';
+import { createCopies } from '../delivery/copies.ts';
+import { createDeliverer, type Deliverer, type DeliverParts } from '../delivery/deliver.ts';
 import { createPuller, type PullParts } from '../delivery/pull.ts';
 import type { OrderParts } from '../ordering/desk.ts';
 import { createOrderer, type Orderer } from '../ordering/ordering.ts';
@@ -34,9 +35,10 @@ import { createDueHandlers } from './due-handlers.ts';
 import { createDueWork, type Budget, type DueWork } from './due-work.ts';
 import { createInquiry } from './inquiry.ts';
 import { createHostView, type HostView } from './host-view.ts';
+import { createLinkWatch, type LinkWatch, type LinkWatchParts } from './link-watch.ts';
 import type { Register } from './register.ts';
 import { createRepeater } from './repeater.ts';
-import { createPulse } from './pulse.ts';
+import { createPulse, type Pulse } from './pulse.ts';
 import { createRooms } from './rooms.ts';
 import { runShift } from './shift.ts';
 import { createStanding } from './standing.ts';
@@ -55,6 +57,8 @@ export interface SetHostParts {
   readonly catalog: CatalogSource;
   readonly clock: Clock;
   readonly telemetry: Telemetry;
+  /** How the SET's federation is; without it nobody watches it. @throws Problem */
+  readonly lookAtFederation?: LinkWatchParts['lookAtFederation'];
   readonly timing: SetHostTiming;
   /** Where other SETs keep copies of mirrored messages. */
   readonly shelves: MirrorParts['shelves'];
@@ -117,15 +121,14 @@ export function openSetHost(parts: SetHostParts): SetHost {
   };
   const { subscription } = view;
   const pulse = createPulse({ ...parts, disable, subscription, onTenure: standing.onTenure });
-  const deliverer = createDeliverer({
-    ...parts,
-    subscription,
+  const passCopy = createCopies({ ...parts, topic: (name) => view.topic(name) });
+  const arrive: PullParts['arrive'] = (...arrived) => orderer.arrive(...arrived);
+  const deliverer = openDeliverer(parts, view, {
+    arrive,
     disable,
-    onAnswer: pulse.note,
-    arrive: (...arrived) => orderer.arrive(...arrived),
-    onRetry: (afterMs) => due.nudge(afterMs, 'redeliver'),
-    onOwed: () => due.nudge(0, 'callback'),
-    hosts: () => pulse.hosts,
+    onDue,
+    passCopy,
+    pulse,
     onBreaker: () => due.nudge(0),
     onFenced: standing.onFenced,
   });
@@ -152,6 +155,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
   });
   const consumptions = createConsumptions({ broker, graceMs: timing.stopGraceMs, take: deliverer.take });
   const repeater = createRepeater(clock);
+  const linkWatch = createLinkWatch(parts);
   let life: 'open' | 'started' | 'stopped' = 'open';
 
   const reconcile = async (): Promise<void> => {
@@ -181,9 +185,9 @@ export function openSetHost(parts: SetHostParts): SetHost {
     },
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
     ...callsAboutMessages(parts, view, onDue),
-    ...openPuller(parts, view, { onDue, ready, arrive: (...arrived) => orderer.arrive(...arrived) }),
+    ...openPuller(parts, view, { arrive, onDue, passCopy, ready }),
     ...decider.link,
-    status: () => statusOf(parts, committer.unsettled),
+    status: () => statusOf({ ...parts, linkWatch }, committer.unsettled),
     ...createCatalogCalls({ ...parts, deliverer }, view, reconcile),
     ready,
     start() {
@@ -191,7 +195,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
       life = 'started';
       due.startLoops();
       repeater.every(timing.reconcileMs, reconcile);
-      repeater.every(timing.heartbeatMs, pulse.beat);
+      for (const task of [pulse.beat, linkWatch.look]) repeater.every(timing.heartbeatMs, task);
     },
     async handleDue(kind, budget) {
       await ready(budget.maxMs);
@@ -267,10 +271,33 @@ async function connect({ broker, clock }: SetHostParts, view: HostView, maxMs: n
   await view.refresh();
 }
 
+interface DelivererLinks extends Pick<DeliverParts, 'arrive' | 'disable' | 'passCopy'> {
+  readonly pulse: Pulse;
+  readonly onDue: (afterMs: number, kind: AgendaKind) => void;
+  readonly onBreaker: () => void;
+  readonly onFenced: DeliverParts['onFenced'];
+}
+
+function openDeliverer(
+  parts: SetHostParts,
+  { subscription }: HostView,
+  { onDue, pulse, ...links }: DelivererLinks,
+): Deliverer {
+  return createDeliverer({
+    ...parts,
+    ...links,
+    subscription,
+    onAnswer: pulse.note,
+    onRetry: (afterMs) => onDue(afterMs, 'redeliver'),
+    onOwed: () => onDue(0, 'callback'),
+    hosts: () => pulse.hosts,
+  });
+}
+
 function openPuller(
   parts: SetHostParts,
   view: HostView,
-  { ready, ...links }: Pick<PullParts, 'arrive' | 'onDue'> & Pick<SetHost, 'ready'>,
+  { ready, ...links }: Pick<PullParts, 'arrive' | 'onDue' | 'passCopy'> & Pick<SetHost, 'ready'>,
 ): ReturnType<typeof createPuller> {
   return createPuller({
     ...parts,
@@ -315,14 +342,16 @@ async function backlogOf(
 }
 
 async function statusOf(
-  { set, host, broker, register, telemetry }: SetHostParts,
+  { set, host, broker, register, telemetry, linkWatch }: SetHostParts & { readonly linkWatch: LinkWatch },
   unconfirmed: number,
 ): Promise<SetStatus> {
   const database = await register.disabled().then(
     () => 'up' as const,
     () => 'down' as const,
   );
-  return { set, host, broker: broker.state, database, unconfirmed, metrics: telemetry.snapshot() };
+  const federation = linkWatch.seen ? { federation: linkWatch.seen } : {};
+  const metrics = telemetry.snapshot();
+  return { set, host, broker: broker.state, database, unconfirmed, ...federation, metrics };
 }
 
 const brokerGauge = { connected: 1, blocked: 0.5, disconnected: 0 } as const;

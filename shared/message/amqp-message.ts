@@ -22,4 +22,6 @@ export interface InboundMessage {
   readonly properties: AmqpProperties;
   /** The broker has handed it out before: it may have been handled already. */
   readonly redelivered: boolean;
+  /** It came over a federated exchange: a copy of a message of another SET, which delivers it. */
+  readonly isCopy?: true;
 }

@@ -14,6 +14,7 @@ import type {
   RedriveStart,
   ReplayRequest,
 } from './dead-letters.ts';
+import type { FederationView } from './federation-view.ts';
 import type { AnswerEffect, DeliveryAnswer } from './delivery-answer.ts';
 import type { PulledMessage, PullRequest } from './pull.ts';
 import type { FoundMessage, MessageSearch, ScheduledQuery } from './search.ts';
@@ -158,6 +159,8 @@ export interface SetStatus {
   readonly database: 'up' | 'down';
   /** Messages stored whose confirm is outstanding in this host. */
   readonly unconfirmed: number;
+  /** What comes over federation links, and what waits to go; absent before the host has looked. */
+  readonly federation?: FederationView;
   /** This host's metrics. */
   readonly metrics: readonly Sample[];
 }

@@ -8,6 +8,7 @@ import { loadDeliveries, recordOutcomes } from './deliveries.ts';
 import { claimFairly, nextFairlyInMs } from './fair-claim.ts';
 import { claimDue, finishEntries, nextDueInMs, releaseEntries } from './due-work.ts';
 import { loadEndCallbacks, recordEndTold } from './end-callbacks.ts';
+import { openCopyStore } from './held-copies.ts';
 import { holdKeys, releaseKeys } from './key-leases.ts';
 import { commitOffers } from './commit.ts';
 import { findMessage, loadMessages } from './messages.ts';
@@ -86,6 +87,7 @@ export function openStore(sql: Sql, tenant?: string): Store {
     step: (steps, host) => stepStreams(sql, steps, host, tenant),
     endedCopies: (set, limit) => findEndedCopies(sql, set, limit),
     forgetCopies: (ids) => forgetCopies(sql, ids),
+    ...openCopyStore(sql),
     rotate: (retention) => rotateDays(sql, retention),
     claim: ({ rooms, ...options }) =>
       rooms ? claimFairly(sql, { ...options, rooms }) : claimDue(sql, options),

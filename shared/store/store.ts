@@ -22,6 +22,7 @@ import type {
   ScheduleMove,
   ScheduleRecord,
 } from '../sets/schedule.ts';
+import type { CopyStore } from './copy-store.ts';
 import type { AnswerToRecord, DeliveryOutcome } from './delivery-outcome.ts';
 import type { OrderedStore } from './ordered-store.ts';
 import type {
@@ -243,7 +244,7 @@ export interface LeasedMessage {
   readonly attempt: number;
 }
 
-export interface Store extends Agenda, OrderedStore {
+export interface Store extends Agenda, OrderedStore, CopyStore {
   /**
    * Commits offers, units whole or not at all, with one agenda entry for all that may be sent now. Equal ids and equal
    * idempotency keys are duplicates.

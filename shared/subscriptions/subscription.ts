@@ -1,5 +1,6 @@
 import type { PublishLimit } from '../catalog/publish-limit.ts';
 import type { DeliveryPolicy } from './delivery-policy.ts';
+import type { Federated, Replication } from './replication.ts';
 
 /** How a topic hands messages to its subscriptions: RabbitMQ's exchange types. */
 export type TopicType = 'fanout' | 'direct' | 'topic';
@@ -23,6 +24,8 @@ export interface Topic {
   readonly publishLimit?: PublishLimit | undefined;
   /** Absent: `stored`. See shared/publish/mirror.ts. */
   readonly durability?: Durability | undefined;
+  /** Between which SETs it is replicated; without it, a message stays in its SET. */
+  readonly replicate?: Replication | undefined;
 }
 
 /** Where deliveries go: an https URL, or a webhook function of this deployment by name. */
@@ -67,6 +70,8 @@ export interface Subscription extends DeliveryPolicy {
   readonly retiring?: readonly number[] | undefined;
   /** Items of a sequence: one call after the other (the default), or all in one call. */
   readonly ordered?: 'one-by-one' | 'together' | undefined;
+  /** Its queues in these SETs (absent: in all) lend each other messages: a native consumer with nothing to do gets some. */
+  readonly federate?: Federated | undefined;
   readonly status: 'active' | 'paused' | 'disabled';
   /** Why it is paused, in the words of whoever did it. */
   readonly statusReason?: string | undefined;

@@ -83,6 +83,7 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
     clock,
     telemetry: createTelemetry(),
     subscription: () => subscription,
+    passCopy: async () => undefined,
     arrive: async () => 'astray' as const,
     disable: async () => undefined,
     onRetry: () => undefined,

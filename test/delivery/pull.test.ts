@@ -90,6 +90,7 @@ function open(
     clock: systemClock,
     telemetry: createTelemetry(),
     subscription: subscriptionOf,
+    passCopy: async () => undefined,
     arrive: async () => 'astray',
     onDue: () => undefined,
     ready: async () => undefined,

@@ -24,6 +24,7 @@ it('every job is run by one expression, and every expression runs something', ()
     'redeliver',
     'relay-outbox',
     'release-delayed',
+    'replicate',
     'republish',
     'run-schedules',
   ]);
