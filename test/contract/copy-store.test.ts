@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
 import { systemClock } from '../../shared/clock.ts';
+import { promoteCopies } from '../../shared/fleet/promote-copies.ts';
 import { createCopies } from '../../shared/delivery/copies.ts';
-import { mintMessageId } from '../../shared/identifier.ts';
+import { fromUuid, mintMessageId } from '../../shared/identifier.ts';
 import { toOutbound } from '../../shared/message/envelope.ts';
 import type { Message } from '../../shared/message/message.ts';
 import { configureDatabases, openDatabase, type Sql } from '../../shared/store/database.ts';
@@ -113,4 +114,32 @@ it('the topic says whether copies are held; what was promised at most once, and 
   await Promise.all([...copies, foreign].map(passCopy));
   const found = await store.findHeld('judged', null, 10);
   expect(found.map(({ message }) => message.id).toSorted()).toEqual([held.id, unknown.id].toSorted());
+});
+
+it('copies of a SET that is lost become messages of another one, once, in their order, and are sent', async () => {
+  const lane = { kind: 'lane', lane: 'user-42' } as const;
+  const copies = [1, 2, 3].map(() => messageFrom('lost', { order: lane, topic: 'lanes' }));
+  const old = messageFrom('lost', { acceptedAtMs: 1 });
+  await store.hold([old, ...copies].map((message) => ({ message, keepForMs })));
+  const taker = { set: 'taker', stores: [store] };
+  const promotion = { origin: 'lost', sinceMs: 2 };
+  expect(await promoteCopies(taker, promotion)).toBe(3);
+  expect(await promoteCopies(taker, promotion)).toBe(0);
+  expect((await store.findHeld('lost', null, 10)).map(({ message }) => message.id)).toEqual([old.id]);
+  const [first] = copies;
+  expect(await store.find(first?.id ?? old.id)).toMatchObject({
+    state: 'READY',
+    set: 'taker',
+    lane: 'user-42',
+    route: { reason: 'take-over' },
+  });
+  const due = await store.claim({ set: 'taker', kind: 'send', limit: 10, leaseMs: 60_000 });
+  expect(due.flatMap(({ refs }) => refs).toSorted()).toEqual(copies.map(({ id }) => id).toSorted());
+  const places = await sql.query(
+    "SELECT message_id FROM lane_entry WHERE lane = 'user-42' ORDER BY position",
+  );
+  expect(places.map((row) => fromUuid(String(row['message_id'])))).toEqual(copies.map(({ id }) => id));
+  // The links of a sibling bring a copy once more: it is this SET's own by now.
+  await store.hold(copies.map((message) => ({ message, keepForMs })));
+  expect(await store.findHeld('lost', null, 10)).toHaveLength(1);
 });

@@ -152,6 +152,41 @@ describe.each(platforms)('a replicated topic on $name', (platform) => {
     expect(scene.receiver.calls.filter(isNative)).toHaveLength(1);
   });
 
+  it('is refused where a SET is not there, a center topic would leave the center, or deliveries have a home', async () => {
+    const json = { 'content-type': 'application/json' };
+    const faultOf = async (path: string, body: object): Promise<string> => {
+      const answer = await scene.operator.post<{ errors: { at: string }[] }>(
+        path,
+        JSON.stringify(body),
+        json,
+      );
+      return `${answer.status} ${JSON.stringify(answer.body)}`;
+    };
+    const topic = { name: 'other', replicate: { between: ['hangzhou', 'atlantis'] } };
+    expect(await faultOf('/v1/topics', topic)).toMatch(/^422 .*There is no SET \\"atlantis\\"/);
+    const center = { name: 'other', scope: 'center', replicate: {} };
+    expect(await faultOf('/v1/topics', center)).toMatch(/^422 .*never leaves the center/);
+    const queue = {
+      name: 'q',
+      topic: 'events',
+      kind: 'amqp',
+      federate: { between: ['hangzhou', 'atlantis'] },
+    };
+    expect(await faultOf('/v1/subscriptions', queue)).toMatch(/^422 .*atlantis/);
+    const hooked = { ...queue, kind: 'webhook', endpoint: { url: 'https://example.com' }, federate: {} };
+    expect(await faultOf('/v1/subscriptions', hooked)).toMatch(/^422 .*native consumers/);
+    const patch = (body: object) =>
+      scene.operator.send('/v1/topics/events', {
+        method: 'PATCH',
+        headers: { 'if-match': '*', ...json },
+        body: JSON.stringify(body),
+      });
+    expect((await patch({ scope: 'center' })).status).toBe(422);
+    expect((await patch({ replicate: { between: ['hangzhou'] } })).status).toBe(422);
+    const { body } = await scene.operator.get('/v1/topics/events');
+    expect(body).toMatchObject({ replicate: { between, others: 'hold', keepForMs: 86_400_000 } });
+  });
+
   it('leaves nothing behind in any SET when it stops replicating', async () => {
     const change = await scene.operator.send('/v1/topics/events', {
       method: 'PATCH',
