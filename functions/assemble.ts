@@ -315,6 +315,7 @@ export function createJobParts(
     visit,
     publisher: publisherOf(world, breaker, linkOf),
     management: managementOf,
+    webhookPolicy: webhookPolicy(settings),
     userDatabase: (url) => async (text, params) => ({ rows: await databaseAt(url).query(text, [...params]) }),
     clock: systemClock,
     retention: { days: settings.SETWAY_RETENTION_DAYS, idempotencyHours: settings.SETWAY_IDEMPOTENCY_HOURS },

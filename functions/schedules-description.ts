@@ -100,6 +100,7 @@ export const createScheduleDescription: Door['description'] = {
       'too-large',
       'unsupported-media-type',
       'invalid-request',
+      'destination-refused',
       'key-reused',
     ),
   },

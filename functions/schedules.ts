@@ -60,7 +60,7 @@ function create(services: Services): Door {
       const fault = cronFault(times);
       if (fault) throw refused(`/${fault.at}`, fault.detail);
       const draft = readMessage(wanted.message, services.clock.nowMs());
-      refuseBadCallback(draft.callback, services.webhookPolicy);
+      within('/message', () => refuseBadCallback(draft.callback, services.webhookPolicy));
       const seed = idempotency?.key ?? crypto.randomUUID();
       const kept = (draft.order?.kind === 'lane' ? draft.order.lane : draft.key) ?? wanted.name ?? seed;
       const home = await homeOf(services, { draft, owner: key.owner, kept });
@@ -112,7 +112,8 @@ function within<T>(at: string, reading: () => T): T {
   } catch (error) {
     if (!(error instanceof Problem) || error.status >= 500) throw error;
     const faults = error.extras.faults?.map((fault) => ({ ...fault, at: at + fault.at })) ?? [];
-    throw new Problem('invalid-request', `${at}: ${error.message}`, { faults, cause: error });
+    const kind = error.kind === 'destination-refused' ? error.kind : 'invalid-request';
+    throw new Problem(kind, `${at}: ${error.message}`, { faults, cause: error });
   }
 }
 

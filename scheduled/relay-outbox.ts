@@ -12,7 +12,11 @@ export const relayOutboxes: Job = {
     const { outboxes } = await parts.catalog.current();
     const results = await Promise.allSettled(
       outboxes.map((each) =>
-        relayOutbox({ ...parts, sql: parts.userDatabase(each.databaseUrl) }, each, maxRows),
+        relayOutbox(
+          { ...parts, urls: parts.webhookPolicy, sql: parts.userDatabase(each.databaseUrl) },
+          each,
+          maxRows,
+        ),
       ),
     );
     return {

@@ -14,6 +14,7 @@ import type { Shelf } from '../shared/store/shelf.ts';
 import type { Store, Retention } from '../shared/store/store.ts';
 import type { Management } from '../shared/topology/management.ts';
 import type { Telemetry } from '../shared/telemetry.ts';
+import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
 
 /** What a cron function may ask of a SET's host: one that lives, or one opened for the purpose. */
 export type HostAtWork = SetLink & Pick<SetHost, 'handleDue' | 'shift' | 'backlog'>;
@@ -42,6 +43,8 @@ export interface JobParts {
   readonly management: (catalog: Pick<Catalog, 'access'>, set: string) => Management | undefined;
   /** Publishes through whatever hosts there are, or hosts opened for it. */
   readonly publisher: Publisher;
+  /** Where the callbacks of what an outbox holds may go. */
+  readonly webhookPolicy: WebhookUrlPolicy;
   /** Runs single statements on a database of a user. */
   userDatabase(url: string): SqlRunner;
   /** Writes what the probe saw to every database that holds the catalog. */

@@ -13,6 +13,8 @@ import { readStrictJson } from '../message/strict-json.ts';
 import { asProblem } from '../problem.ts';
 import { fingerprintOf } from '../publish/fingerprint.ts';
 import type { Publisher } from '../publish/publisher.ts';
+import { calledUrls } from '../subscriptions/called-urls.ts';
+import { checkWebhookUrl, type WebhookUrlPolicy } from '../webhook/address.ts';
 import { drain, type Drained, type RowOutcome } from './drain.ts';
 import type { OutboxRow } from './outbox-table.ts';
 
@@ -20,6 +22,8 @@ export interface RelayParts {
   readonly publisher: Pick<Publisher, 'publish'>;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly sql: SqlRunner;
+  /** Where callbacks may go. */
+  readonly urls: WebhookUrlPolicy;
 }
 
 /** @throws whatever the user's database throws */
@@ -32,7 +36,7 @@ export async function relayOutbox(
 }
 
 async function publishRow(
-  { publisher, clock }: RelayParts,
+  { publisher, clock, urls }: RelayParts,
   owner: string,
   row: OutboxRow,
 ): Promise<RowOutcome> {
@@ -45,6 +49,7 @@ async function publishRow(
   });
   try {
     const draft = readDraft(readStrictJson(body), clock.nowMs());
+    for (const { url } of calledUrls(draft)) checkWebhookUrl(url, urls);
     await publisher.publish(draft, { owner, waitMs: 0, idempotency: { key: row.id, fingerprint } });
     return 'taken';
   } catch (error) {

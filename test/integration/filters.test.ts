@@ -17,6 +17,7 @@ describe.each(platforms)('filters on $name', (platform) => {
       listeners: {
         all: { bindings: ['#'] },
         large: { bindings: ['#'], filter: 'body.total >= 100 && headers["x-region"] == "eu"' },
+        pulled: { kind: 'pull', endpoint: undefined, secrets: undefined, filter: 'body.total >= 100' },
         whole: { bindings: ['together'], filter: 'body.total >= 100', ordered: 'together' },
       },
     });
@@ -76,6 +77,27 @@ describe.each(platforms)('filters on $name', (platform) => {
       const urls = Object.values(scene.deployment.databaseUrls);
       return (await countRows(urls, 'agenda', "kind = 'redeliver'")) === 0;
     });
+  });
+
+  it('what is pulled is asked as well, in a lane too', async () => {
+    const lane = { tag: 'pulled', lane: crypto.randomUUID() };
+    const wanted = new Set([await publish(100, { tag: 'pulled' }), await publish(300, lane)]);
+    await publish(1, { tag: 'pulled' });
+    await publish(2, lane);
+    wanted.add(await publish(400, lane));
+    const got = new Set<string>();
+    await until(deadlineMs, async () => {
+      const request = JSON.stringify({ max: 10, wait: '1s' });
+      const { body } = await scene.operator.post<{
+        readonly messages: readonly { readonly id: string; readonly delivery: string }[];
+      }>('/v1/subscriptions/pulled/pull', request, json);
+      for (const { id } of body.messages) got.add(id);
+      const ids = body.messages.map(({ delivery }) => delivery);
+      if (ids.length > 0)
+        await scene.operator.post('/v1/subscriptions/pulled/ack', JSON.stringify({ ids }), json);
+      return got.size >= wanted.size;
+    });
+    expect(got).toEqual(wanted);
   });
 
   it('a lane goes on behind an item that is left out', async () => {

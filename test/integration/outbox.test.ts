@@ -101,6 +101,18 @@ describe.each(platforms)('the outbox on $name', (platform) => {
     await isOne(deployment, to);
   });
 
+  it('keeps what breaks a rule, with the reason, and publishes the rest', async () => {
+    const [bad, good] = [`bad@${platform.name}`, `good@${platform.name}`];
+    await outbox(sql).add({ ...mail(bad), callback: { failure: 'http://10.0.0.1/hook' } });
+    await outbox(sql).add(mail(good));
+    await server.runCron('* * * * *');
+    await isOne(deployment, good);
+    const { rows } = await sql('SELECT refused FROM setway_outbox WHERE refused IS NOT NULL', []);
+    expect(rows).toEqual([{ refused: expect.stringMatching(/^destination-refused: /) as string }]);
+    expect(await stored(deployment, bad)).toEqual([]);
+    await sql('DELETE FROM setway_outbox WHERE refused IS NOT NULL', []);
+  });
+
   it('is the same message when the answer to a flush was lost and the relay comes', async () => {
     const to = `lost@${platform.name}`;
     await outbox(sql).add(mail(to));

@@ -166,6 +166,16 @@ describe.each(platforms)('schedules on $name', (platform) => {
     [{ ...yearly, message: { topic: '..', body: 1 } }, 422, '/message/topic'],
     [{ ...yearly, message: { topic: 'nothing', body: 1 } }, 404, undefined],
     [{ ...yearly, crons: '' }, 422, '/crons'],
+    [
+      { ...yearly, message: { topic: 'events', body: 1, callback: { failure: 'http://10.0.0.1/' } } },
+      422,
+      '/message/callback/failure',
+    ],
+    [
+      { ...yearly, message: { topic: 'events', body: 1, retries: { delays: ['x'] } } },
+      422,
+      '/message/retries/delays',
+    ],
   ])('%j is refused', async (request, expected, place) => {
     const { status, body } = await client.post<{ errors?: readonly { at: string }[] }>(
       '/v1/schedules',
