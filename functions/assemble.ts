@@ -35,6 +35,7 @@ import {
   writeHealth,
 } from '../shared/store/catalog.ts';
 import { createCatalogWriter } from '../shared/store/catalog-edits.ts';
+import { createFleet } from './assemble-fleet.ts';
 import { forgetDeclared, noteDeclared } from '../shared/store/declared.ts';
 import { openDatabase, type Sql } from '../shared/store/database.ts';
 import { reportAnswers } from '../shared/store/failing.ts';
@@ -339,6 +340,15 @@ export function createJobParts(
       const [center] = catalogDatabases;
       if (center) await writeJobRun(center, report).catch(() => undefined);
     },
+    fleet: createFleet({
+      sealer: world.sealer,
+      writer: createCatalogWriter({
+        center: databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? ''),
+        onWritten: async () => undefined,
+      }),
+      catalogUrls: settings.SETWAY_CATALOG_DATABASES,
+      report: (line) => world.log({ fleet: line }),
+    }),
     async spreadCatalog() {
       return copyCatalog(catalogDatabases, copiesOf(world, await catalog.current()));
     },

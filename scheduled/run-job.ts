@@ -5,6 +5,7 @@
 import type { Catalog, CatalogSource } from '../shared/catalog/catalog.ts';
 import type { KeptVersion } from '../shared/catalog/listening.ts';
 import type { Clock } from '../shared/clock.ts';
+import type { FleetParts } from '../shared/fleet/fleet.ts';
 import type { SetHost } from '../shared/host/set-host.ts';
 import type { SqlRunner } from '../shared/idempotency/sql.ts';
 import { asProblem } from '../shared/problem.ts';
@@ -51,6 +52,8 @@ export interface JobParts {
   reportHealth(reports: readonly HealthReport[]): Promise<void>;
   /** Keeps what a run did where `/v1/jobs` finds it. Never rejects. */
   keepRun(report: JobReport): Promise<void>;
+  /** The control plane, to see whether SETs are what they should be. */
+  readonly fleet: FleetParts;
   /** Copies the center's catalog to the SETs. Returns how many copies were written. */
   spreadCatalog(): Promise<number>;
 }

@@ -9,6 +9,7 @@ import { endCopies } from './end-copies.ts';
 import { fetchWaiting } from './fetch.ts';
 import { probeSets } from './probe-sets.ts';
 import { prune } from './prune.ts';
+import { reconcileTopology } from './reconcile-topology.ts';
 import { redeliver } from './redeliver.ts';
 import { releaseDelayed } from './release-delayed.ts';
 import { relayOutboxes } from './relay-outbox.ts';
@@ -40,6 +41,7 @@ export const schedule: readonly CronEntry[] = [
       fetchWaiting,
       probeSets,
       replicate,
+      reconcileTopology,
       audit,
       endCopies,
     ],

@@ -114,6 +114,11 @@ const catalogue = {
     labels: ['set', 'subscription'],
   },
   setway_broker_state: { kind: 'gauge', help: '1 connected, 0.5 blocked, 0 disconnected', labels: ['set'] },
+  setway_topology_drift: {
+    kind: 'gauge',
+    help: 'What differs between RabbitMQ and what it should be, at the last look of reconcile-topology',
+    labels: ['set'],
+  },
   setway_due_lateness_seconds: {
     kind: 'histogram',
     help: 'How late due work began',

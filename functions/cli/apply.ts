@@ -1,4 +1,5 @@
 /** Writes a seed as the next version of the catalog, to the center first, then to every SET. */
+import { carryOver } from '../../shared/catalog/carry-over.ts';
 import { sealSeed, type CatalogDocument } from '../../shared/catalog/document.ts';
 import type { Seed } from '../../shared/catalog/seed.ts';
 import type { Sealer } from '../../shared/sealed.ts';
@@ -23,7 +24,7 @@ export interface ApplyParts {
 /**
  * Safe to repeat: migrations apply once, and a copy that failed is written by the next run or by `probe-sets`.
  * @returns the version written
- * @throws Problem `destination-refused` for webhook URLs that are not allowed; `database-unavailable`; `conflict` when somebody else wrote the same version first
+ * @throws Problem `destination-refused` for webhook URLs that are not allowed; `database-unavailable`; `conflict` when somebody else wrote the same version first, or for a SET's number that another one had
  */
 export async function applySeed(
   { sealer, catalogUrls, report, policy }: ApplyParts,
@@ -39,23 +40,25 @@ export async function applySeed(
   if (!center) return 0;
   const newest = await readDocument(center);
   const version = (newest?.version ?? 0) + 1;
-  const buckets = assignBuckets(newest?.document.buckets ?? [], seed.buckets, seed.sets);
-  const moves = movesAmong(newest?.document.moves, seed);
+  const kept = carryOver(newest?.document, sealSeed(seed, sealer));
+  const moves = movesAmong(newest?.document.moves, kept);
+  const buckets = [...assignBuckets(newest?.document.buckets ?? [], seed.buckets, kept.sets)];
   // Before the catalog says so: whoever reads it finds them open.
-  for (const { id, databaseUrls } of seed.sets)
-    for (const url of databaseUrls) await openBuckets(openDatabase(url), id, heldBy(buckets, id));
-  await appendDocument(center, {
-    version,
-    document: { ...sealSeed({ ...seed, buckets: [...buckets] }, sealer), ...moves },
-  });
-  const copies = seed.sets.map((set) => openDatabase(set.databaseUrls[0] ?? ''));
+  for (const { id, databaseUrls } of kept.sets)
+    for (const url of databaseUrls)
+      await openBuckets(openDatabase(sealer.open(url)), id, heldBy(buckets, id));
+  await appendDocument(center, { version, document: { ...kept, buckets, ...moves } });
+  const copies = kept.sets.map((set) => openDatabase(sealer.open(set.databaseUrls[0] ?? '')));
   const written = await copyCatalog([center], [...others, ...copies]);
   report(`Copied to ${written} further databases.`);
   return version;
 }
 
 /** @throws Problem `conflict` when a SET is to go that buckets come from, or go to */
-function movesAmong(moves: CatalogDocument['moves'], { sets }: Seed): Pick<CatalogDocument, 'moves'> {
+function movesAmong(
+  moves: CatalogDocument['moves'],
+  { sets }: CatalogDocument,
+): Pick<CatalogDocument, 'moves'> {
   if (moves === undefined) return {};
   const ids = new Set(sets.map(({ id }) => id));
   const lost = moves.find(({ source, target }) => !ids.has(source) || !ids.has(target));

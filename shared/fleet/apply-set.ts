@@ -5,7 +5,7 @@
 import { Problem } from '../problem.ts';
 import type { Management } from '../topology/management.ts';
 import type { BrokerShape } from './broker-shape.ts';
-import { describeChange, type Change } from './drift.ts';
+import { describeChange, isLed, type Change } from './drift.ts';
 import { findSet, managementOf, type FleetParts, type FoundSet } from './fleet.ts';
 import { planSet, type SetPlan } from './plan-set.ts';
 
@@ -24,7 +24,7 @@ export async function applySet(parts: FleetParts, id: string): Promise<Applied> 
   const found = await findSet(parts, id);
   const plan = await planSet(parts, found);
   await make(parts, found, plan);
-  const rest = (await planSet(parts, await findSet(parts, id))).changes;
+  const rest = (await planSet(parts, await findSet(parts, id), 'quick')).changes;
   const blocked = rest.filter(({ op }) => op === 'blocked');
   if (blocked.length > 0)
     throw new Problem(
@@ -98,8 +98,10 @@ export async function makeBroker(
   for (const change of changes) if (change.op !== 'blocked') await frame(management, shape, change);
   const wanted = changes.filter(({ op }) => op === 'add' || op === 'change');
   const lost = wanted.filter(({ what, op }) => what === 'queue' && op === 'change').map(({ name }) => name);
-  // What lost its leader is gone with its bindings.
-  for (const name of lost) await management.queues.remove(vhost, name);
+  // What lost its leader is gone with its bindings; somebody else may have made it anew since it was looked at.
+  const led =
+    lost.length === 0 ? [] : (await management.queues.list(vhost)).filter(isLed).map(({ name }) => name);
+  for (const name of lost) if (!led.includes(name)) await management.queues.remove(vhost, name);
   const queues = wanted.flatMap((each) => (each.what === 'queue' ? [each.queue] : []));
   const exchanges = wanted.flatMap((each) => (each.what === 'exchange' ? [each.exchange] : []));
   const bindings = wanted.flatMap((each) =>

@@ -87,7 +87,7 @@ export async function createSet(parts: FleetParts, wanted: NewSet): Promise<Crea
 /** What changed in the catalog meanwhile is made as well, and then nothing may be missing. */
 async function settle(parts: FleetParts, id: string): Promise<void> {
   const found = await findSet(parts, id);
-  await make(parts, found, await planSet(parts, found));
+  await make(parts, found, await planSet(parts, found, 'quick'));
   await expectWell(parts, id);
 }
 

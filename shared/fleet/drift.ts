@@ -30,6 +30,8 @@ export interface FoundBroker {
   readonly queues: readonly FoundQueue[];
   readonly bindings: readonly FoundBinding[];
   readonly nodes: readonly FoundNode[];
+  /** `young`: a queue without statistics may be too new to have them; else it has none because nobody leads it. */
+  readonly statistics: 'young' | 'settled';
 }
 
 /** `blocked`: nothing here may change it; the detail says who can. */
@@ -135,7 +137,10 @@ function exchangeDrift({ topology }: BrokerShape, { exchanges }: FoundBroker): r
   });
 }
 
-function queueDrift({ topology }: BrokerShape, { queues, nodes }: FoundBroker): readonly Change[] {
+function queueDrift(
+  { topology }: BrokerShape,
+  { queues, nodes, statistics }: FoundBroker,
+): readonly Change[] {
   const found = new Map(queues.map((queue) => [queue.name, queue]));
   return topology.queues.flatMap((queue): readonly Change[] => {
     const { name } = queue;
@@ -145,14 +150,18 @@ function queueDrift({ topology }: BrokerShape, { queues, nodes }: FoundBroker): 
       const detail = `${difference(there.arguments, queue.arguments)}, which RabbitMQ never changes. Delete it when it is empty; then it is made anew.`;
       return [{ what: 'queue', op: 'blocked', name, queue, detail }];
     }
-    if (there.leader !== undefined && !isDead(there)) return [];
+    if (isLed(there) || (there.state === undefined && statistics === 'young')) return [];
     return [{ what: 'queue', name, queue, ...leaderless(nodes) }];
   });
 }
 
-/** `minority` may be over when its nodes are back; these are said of what is gone. */
-function isDead({ state }: FoundQueue): boolean {
-  return state === 'down' || state === 'crashed' || state === 'stopped' || state === 'minority';
+/**
+ * Without a leader a quorum queue takes and gives nothing. 3.10 goes on naming the last leader, and a passive declaration
+ * finds such a queue, empty: what tells it is that it has no statistics, which a living one renews every 5 s. `minority`
+ * may be over when its nodes are back.
+ */
+export function isLed({ leader, state = 'down' }: FoundQueue): boolean {
+  return leader !== undefined && !['down', 'crashed', 'stopped', 'minority'].includes(state);
 }
 
 /** While nodes are missing, their part of the queue may come back with them; with all there, nothing will. */

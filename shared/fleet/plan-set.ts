@@ -11,12 +11,34 @@ export interface SetPlan {
   readonly changes: readonly Change[];
 }
 
-/** @throws Problem when the management API or a database does not answer */
-export async function planSet(parts: FleetParts, found: FoundSet): Promise<SetPlan> {
+/** A queue has statistics 5 s after it was declared, and the node collects them every 5 s. */
+const statisticsLagMs = 12_000;
+const lookEveryMs = 500;
+
+/**
+ * @param pace `thorough` waits some seconds when queues have no statistics: they are new, or lost
+ * @throws Problem when the management API or a database does not answer
+ */
+export async function planSet(
+  parts: FleetParts,
+  found: FoundSet,
+  pace: 'thorough' | 'quick' = 'thorough',
+): Promise<SetPlan> {
   const management = managementOf(parts, found.entry);
   const [shape, databases] = await Promise.all([wantedShape(management, found), databaseDrift(parts, found)]);
-  const broker = await look(management, shape);
+  const endMs = parts.clock.nowMs() + (pace === 'thorough' ? statisticsLagMs : 0);
+  let broker = await look(management, shape);
+  while (lacksStatistics(shape, broker) && parts.clock.nowMs() < endMs) {
+    await new Promise<void>((resolve) => void parts.clock.after(lookEveryMs, resolve));
+    broker = await look(management, shape);
+  }
+  if (pace === 'thorough') broker = { ...broker, statistics: 'settled' };
   return { set: found.entry.id, shape, changes: [...driftOf(shape, broker), ...databases] };
+}
+
+function lacksStatistics({ topology }: BrokerShape, { queues }: FoundBroker): boolean {
+  const silent = new Set(queues.filter(({ state }) => state === undefined).map(({ name }) => name));
+  return topology.queues.some(({ name }) => silent.has(name));
 }
 
 export async function wantedShape(
@@ -41,6 +63,7 @@ export async function look(
   const known = {
     isThere: there !== undefined,
     nodes,
+    statistics: 'young' as const,
     ...(user === undefined
       ? {}
       : {

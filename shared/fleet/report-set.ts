@@ -64,7 +64,7 @@ async function lookAt(
     or(management.overview(), undefined),
     or(management.ailments(), []),
     or(
-      planSet(parts, found).then((plan) => plan.changes),
+      planSet(parts, found, 'quick').then((plan) => plan.changes),
       [],
     ),
     or(

@@ -54,7 +54,7 @@ export async function retireSet(parts: FleetParts, { id, shovelTo }: Retirement)
 }
 
 /** @throws Problem `conflict` */
-function refuseInUse({ buckets, pins }: CatalogDocument, { id, status }: SetEntry): void {
+function refuseInUse({ buckets, pins, moves = [] }: CatalogDocument, { id, status }: SetEntry): void {
   if (status === 'active')
     throw new Problem('conflict', `SET "${id}" takes messages. First: setway sets drain ${id}.`);
   const owned = buckets.filter(({ set }) => set === id);
@@ -62,6 +62,11 @@ function refuseInUse({ buckets, pins }: CatalogDocument, { id, status }: SetEntr
     throw new Problem(
       'conflict',
       `SET "${id}" owns keys (${owned.map(({ from, to }) => `buckets ${from}–${to}`).join(', ')}). Move them first: setway routes move.`,
+    );
+  if (moves.some(({ source, target }) => source === id || target === id))
+    throw new Problem(
+      'conflict',
+      `Buckets are on their way from or to SET "${id}". Wait: setway routes show.`,
     );
   const pinned = pins.filter(({ set }) => set === id);
   if (pinned.length > 0)

@@ -21,6 +21,7 @@ it('every job is run by one expression, and every expression runs something', ()
     'fetch',
     'probe-sets',
     'prune',
+    'reconcile-topology',
     'redeliver',
     'relay-outbox',
     'release-delayed',
