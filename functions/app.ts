@@ -28,6 +28,7 @@ import { searchDoors } from './search-messages.ts';
 import { scheduledMessageDoors } from './scheduled-messages.ts';
 import type { Services } from './services.ts';
 import { sequenceDoors } from './sequences.ts';
+import { setControlDoors } from './set-control.ts';
 import { setDoors } from './sets.ts';
 import { subscriptionSecretDoors } from './subscription-secrets.ts';
 import { subscriptionDoors } from './subscriptions.ts';
@@ -65,6 +66,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...keyDoors(services),
     ...jobDoors(services),
     ...setDoors(services),
+    ...setControlDoors(services),
     ...healthDoors(services),
   ];
   const doors = [...working, ...referenceDoors(working)];

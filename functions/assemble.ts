@@ -8,6 +8,7 @@ import { subscribedSince } from '../shared/catalog/listening.ts';
 import { connectBroker } from '../shared/broker/rabbitmq.ts';
 import { systemClock } from '../shared/clock.ts';
 import type { Courier } from '../shared/delivery/courier.ts';
+import type { FleetParts } from '../shared/fleet/fleet.ts';
 import { openSetHost, type SetHost } from '../shared/host/set-host.ts';
 import type { Register } from '../shared/host/register.ts';
 import { createRedisBuckets } from '../shared/idempotency/redis-buckets.ts';
@@ -181,11 +182,14 @@ function copiesOf({ settings }: World, { access }: Catalog): readonly Sql[] {
 export function createServices(world: World, link: (set: string) => SetLink): Services {
   const { settings, catalog, telemetry } = world;
   const breaker = createBreaker({ clock: systemClock, random: Math.random });
+  const catalogWriter = catalogWriterOf(world, link);
   return {
     clock: systemClock,
     jobRuns: (jobs) => readJobRuns(databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? ''), jobs),
     catalog,
-    catalogWriter: catalogWriterOf(world, link),
+    catalogWriter,
+    fleet: fleetOf(world, catalogWriter),
+    operators: settings.SETWAY_OPERATORS,
     sealer: world.sealer,
     publisher: publisherOf(world, breaker, link),
     limiter: createLimiter({
@@ -206,6 +210,11 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
     deliveryIds: world.deliveryIds,
     metricsAccess: settings.SETWAY_OPEN_METRICS === 'yes' ? 'open' : 'key',
   };
+}
+
+function fleetOf({ sealer, settings, log }: World, writer: CatalogWriter): FleetParts {
+  const report = (line: string): void => log({ fleet: line });
+  return createFleet({ sealer, writer, catalogUrls: settings.SETWAY_CATALOG_DATABASES, report });
 }
 
 /** Opens the host of a SET: dials its broker, and may accept at once. */
@@ -340,15 +349,13 @@ export function createJobParts(
       const [center] = catalogDatabases;
       if (center) await writeJobRun(center, report).catch(() => undefined);
     },
-    fleet: createFleet({
-      sealer: world.sealer,
-      writer: createCatalogWriter({
+    fleet: fleetOf(
+      world,
+      createCatalogWriter({
         center: databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? ''),
         onWritten: async () => undefined,
       }),
-      catalogUrls: settings.SETWAY_CATALOG_DATABASES,
-      report: (line) => world.log({ fleet: line }),
-    }),
+    ),
     async spreadCatalog() {
       return copyCatalog(catalogDatabases, copiesOf(world, await catalog.current()));
     },

@@ -3,6 +3,7 @@ import type { Buckets } from '../shared/catalog/publish-limit.ts';
 import type { CatalogSource } from '../shared/catalog/catalog.ts';
 import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
 import type { Clock } from '../shared/clock.ts';
+import type { FleetParts } from '../shared/fleet/fleet.ts';
 import type { Publisher } from '../shared/publish/publisher.ts';
 import type { Sealer } from '../shared/sealed.ts';
 import type { JobRun } from '../shared/store/job-runs.ts';
@@ -17,6 +18,10 @@ export interface Services {
   readonly catalog: CatalogSource;
   readonly catalogWriter: CatalogWriter;
   readonly sealer: Sealer;
+  /** The control plane of SETs. */
+  readonly fleet: FleetParts;
+  /** Owners whose keys may use it. */
+  readonly operators: readonly string[];
   readonly publisher: Publisher;
   /** What keys and topics still let through. */
   readonly limiter: Buckets;

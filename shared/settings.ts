@@ -52,6 +52,8 @@ const schema = z.object({
   SETWAY_OWN_HOSTS: list.default([]),
   /** Opens http:, loopback and private addresses to webhooks. For development; never in production. */
   SETWAY_PRIVATE_WEBHOOKS: z.enum(['refuse', 'allow']).default('refuse'),
+  /** Owners whose API keys of scope `manage` may create, change and retire SETs over HTTP; nobody, unless named. */
+  SETWAY_OPERATORS: list.default([]),
   /** `/metrics` without an API key, where the network already guards it. */
   SETWAY_OPEN_METRICS: z.enum(['no', 'yes']).default('no'),
   /** A limited publish waits so long for Redis, then its edge counts alone: above a round trip between continents. */

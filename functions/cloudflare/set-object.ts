@@ -47,6 +47,7 @@ export class SetObject extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
+    if (await this.#isRetired()) return this.#stop();
     await this.ctx.storage.setAlarm(Date.now() + shiftMs);
     // A host that cannot be opened now (no catalog, say) is tried again by the next alarm or call.
     await this.#opened().catch(() => undefined);
@@ -59,6 +60,21 @@ export class SetObject extends DurableObject<Env> {
     } catch (error) {
       return { problem: toProblemData(error) };
     }
+  }
+
+  /** Gone from the catalog: no alarm is armed any more. One that cannot be read says nothing. */
+  async #isRetired(): Promise<boolean> {
+    const set = this.ctx.id.name ?? '';
+    const catalog = await worldOf(this.env)
+      .catalog.current()
+      .catch(() => undefined);
+    return catalog !== undefined && !catalog.sets.has(set);
+  }
+
+  async #stop(): Promise<void> {
+    const host = this.#host;
+    this.#host = undefined;
+    await host?.then((opened) => opened.stop()).catch(() => undefined);
   }
 
   #opened(): Promise<SetHost> {

@@ -7,7 +7,7 @@ import { callLink, linkThrough, type SetLink } from '../../shared/sets/set-link.
 import { openHost, type World } from '../assemble.ts';
 
 export interface HostPool {
-  /** Opens and starts hosts of the SETs this process keeps; again when the catalog has new ones. */
+  /** Opens and starts hosts of the SETs this process keeps, and stops those of SETs that are gone from the catalog. */
   refresh(): Promise<void>;
   /** Waits, at most `maxMs`, until the hosts can send. */
   ready(maxMs: number): Promise<void>;
@@ -50,6 +50,10 @@ export function createHostPool(world: World, courier: Courier): HostPool {
     async refresh() {
       const { sets } = await world.catalog.current();
       await Promise.all([...sets.keys()].filter(isKept).map(keep));
+      const gone = [...hosts].filter(([set]) => !sets.has(set));
+      for (const [set] of gone) hosts.delete(set);
+      // Fenced before it was retired: nothing is under way.
+      await Promise.allSettled(gone.map(async ([, opening]) => (await opening).stop()));
     },
     async ready(maxMs) {
       const opened = await Promise.all(hosts.values());

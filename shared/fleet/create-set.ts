@@ -40,7 +40,8 @@ export const newSetSchema = setSchema.omit({ status: true, access: true, number:
     .regex(
       /^[a-z][a-z0-9-]{0,62}$/,
       'must be lower-case letters, digits and dashes, at most 63, a letter first',
-    ),
+    )
+    .refine((id) => id !== 'route', 'must not be "route": GET /v1/sets/route is something else'),
   number: setSchema.shape.number.optional(),
   managementUrl: z.url({ protocol: /^https?$/ }),
 });

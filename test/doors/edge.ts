@@ -60,6 +60,24 @@ export const unasked = {
   publishTogether: () => Promise.reject(new Error('not asked')),
 };
 
+const refuse = () => Promise.reject(new Error('not asked'));
+const unaskedFleet: Services['fleet'] = {
+  clock: systemClock,
+  sealer: createSealer([new Uint8Array(32)]),
+  center: refuse,
+  writer: { write: refuse },
+  spread: refuse,
+  management: () => {
+    throw new Error('not asked');
+  },
+  withBroker: refuse,
+  database: () => {
+    throw new Error('not asked');
+  },
+  newPassword: () => '',
+  report: () => undefined,
+};
+
 export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): Edge {
   const keys = new Map<string, ApiKey>();
   const published: Edge['published'] = [];
@@ -91,6 +109,8 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     },
     catalogWriter: { write: () => Promise.reject(new Error('not asked')) },
     sealer: createSealer([new Uint8Array(32)]),
+    fleet: unaskedFleet,
+    operators: [],
     jobRuns: async () => [],
     limiter: { take: () => Promise.reject(new Error('nothing is limited')) },
     publisher: {
