@@ -23,6 +23,7 @@ import { pullDoors } from './pull.ts';
 import { redriveDoors } from './redrives.ts';
 import { referenceDoors } from './reference.ts';
 import { replayDoors } from './replay.ts';
+import { routeDoors } from './routes.ts';
 import { scheduleDoors } from './schedules.ts';
 import { searchDoors } from './search-messages.ts';
 import { scheduledMessageDoors } from './scheduled-messages.ts';
@@ -67,6 +68,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...jobDoors(services),
     ...setDoors(services),
     ...setControlDoors(services),
+    ...routeDoors(services),
     ...healthDoors(services),
   ];
   const doors = [...working, ...referenceDoors(working)];

@@ -3,10 +3,10 @@
  * travel, how Redis is reached, where SET hosts live, how webhooks are called.
  */
 import type { Catalog, SetAccess } from '../shared/catalog/catalog.ts';
-import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
 import { subscribedSince } from '../shared/catalog/listening.ts';
 import { connectBroker } from '../shared/broker/rabbitmq.ts';
 import { systemClock } from '../shared/clock.ts';
+import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
 import type { Courier } from '../shared/delivery/courier.ts';
 import type { FleetParts } from '../shared/fleet/fleet.ts';
 import { openSetHost, type SetHost } from '../shared/host/set-host.ts';
@@ -53,6 +53,7 @@ import { createTelemetry, type Telemetry } from '../shared/telemetry.ts';
 import { createDeliveryIds, type DeliveryIds } from '../shared/webhook/delivery-id.ts';
 import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
 import type { HostAtWork, JobParts } from '../scheduled/run-job.ts';
+import { createMoveParts } from './bucket-moves.ts';
 import type { Services } from './services.ts';
 
 export interface PlatformParts {
@@ -143,9 +144,9 @@ function publisherOf(world: World, breaker: Breaker, link: (set: string) => SetL
  * Beside the request that changed it, every SET gets its copy and every host is told; one that is away gets it from
  * `probe-sets`, and a host looks for itself every few seconds.
  */
-function catalogWriterOf(world: World, link: (set: string) => SetLink): CatalogWriter {
-  const { catalog, inBackground, settings } = world;
-  const center = databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? '');
+function spreaderOf(world: World, link: (set: string) => SetLink): () => Promise<void> {
+  const { catalog, inBackground } = world;
+  const center = centerOf(world);
   let spreadAtMs = 0;
   const spread = async (): Promise<void> => {
     await pauseMs(spreadLingerMs);
@@ -153,18 +154,21 @@ function catalogWriterOf(world: World, link: (set: string) => SetLink): CatalogW
     await copyCatalog([center], copiesOf(world, current));
     await Promise.allSettled([...current.sets.keys()].map((set) => link(set).follow()));
   };
-  return createCatalogWriter({
-    center,
-    async onWritten() {
-      // This edge knows its own change at once; a reading that fails comes with the next one.
-      await catalog.renew().catch(() => undefined);
-      const nowMs = systemClock.nowMs();
-      if (nowMs < spreadAtMs) return;
-      spreadAtMs = nowMs + spreadLingerMs;
-      inBackground(spread().catch(() => undefined));
-    },
-  });
+  return async () => {
+    // This edge knows its own change at once; a reading that fails comes with the next one.
+    await catalog.renew().catch(() => undefined);
+    const nowMs = systemClock.nowMs();
+    if (nowMs < spreadAtMs) return;
+    spreadAtMs = nowMs + spreadLingerMs;
+    inBackground(spread().catch(() => undefined));
+  };
 }
+
+function centerOf({ settings }: World): Sql {
+  return databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? '');
+}
+
+const nothing = (): void => undefined;
 
 /** Changes that come one after the other are copied together. */
 const spreadLingerMs = 100;
@@ -182,14 +186,17 @@ function copiesOf({ settings }: World, { access }: Catalog): readonly Sql[] {
 export function createServices(world: World, link: (set: string) => SetLink): Services {
   const { settings, catalog, telemetry } = world;
   const breaker = createBreaker({ clock: systemClock, random: Math.random });
-  const catalogWriter = catalogWriterOf(world, link);
+  const center = centerOf(world);
+  const onWritten = spreaderOf(world, link);
+  const catalogWriter = createCatalogWriter({ center, onWritten });
   return {
     clock: systemClock,
-    jobRuns: (jobs) => readJobRuns(databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? ''), jobs),
+    jobRuns: (jobs) => readJobRuns(center, jobs),
     catalog,
     catalogWriter,
     fleet: fleetOf(world, catalogWriter),
     operators: settings.SETWAY_OPERATORS,
+    moves: createMoveParts({ center, sealer: world.sealer, onWritten }),
     sealer: world.sealer,
     publisher: publisherOf(world, breaker, link),
     limiter: createLimiter({
@@ -319,6 +326,8 @@ export function createJobParts(
     linkThrough((call, args) => visit(set, (host) => callLink(host, call, args)));
   const breaker = createBreaker({ clock: systemClock, random: Math.random });
   const catalogDatabases = settings.SETWAY_CATALOG_DATABASES.map((url) => databaseAt(url));
+  const spreadCatalog = async (): Promise<number> =>
+    copyCatalog(catalogDatabases, copiesOf(world, await catalog.current()));
   return {
     catalog,
     telemetry,
@@ -349,15 +358,12 @@ export function createJobParts(
       const [center] = catalogDatabases;
       if (center) await writeJobRun(center, report).catch(() => undefined);
     },
-    fleet: fleetOf(
-      world,
-      createCatalogWriter({
-        center: databaseAt(settings.SETWAY_CATALOG_DATABASES[0] ?? ''),
-        onWritten: async () => undefined,
-      }),
-    ),
-    async spreadCatalog() {
-      return copyCatalog(catalogDatabases, copiesOf(world, await catalog.current()));
-    },
+    fleet: fleetOf(world, createCatalogWriter({ center: centerOf(world), onWritten: async () => undefined })),
+    spreadCatalog,
+    moves: createMoveParts({
+      center: centerOf(world),
+      sealer: world.sealer,
+      onWritten: () => spreadCatalog().then(nothing, nothing),
+    }),
   };
 }

@@ -5,7 +5,7 @@ import { systemClock } from '../shared/clock.ts';
 import type { BucketBook, MoveParts } from '../shared/fleet/move-buckets.ts';
 import { Problem } from '../shared/problem.ts';
 import type { Sealer } from '../shared/sealed.ts';
-import { closeBuckets, openBuckets } from '../shared/store/bucket-admission.ts';
+import { closeAllBut, closeBuckets, openBuckets } from '../shared/store/bucket-admission.ts';
 import { readDocument, readKeptVersions } from '../shared/store/catalog.ts';
 import { changeOwnership } from '../shared/store/catalog-ownership.ts';
 import { openDatabase, type Sql } from '../shared/store/database.ts';
@@ -52,6 +52,7 @@ function bookOf(sql: Sql, set: string, listeners: () => Promise<readonly LaneLis
   return {
     open: (holdings) => openBuckets(sql, set, holdings),
     close: (span) => closeBuckets(sql, set, span),
+    closeAllBut: (holdings) => closeAllBut(sql, set, holdings),
     left: async (among) => findLanesLeft(sql, { set, listeners: await listeners(), among }),
   };
 }

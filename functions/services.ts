@@ -4,6 +4,7 @@ import type { CatalogSource } from '../shared/catalog/catalog.ts';
 import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { FleetParts } from '../shared/fleet/fleet.ts';
+import type { MoveParts } from '../shared/fleet/move-buckets.ts';
 import type { Publisher } from '../shared/publish/publisher.ts';
 import type { Sealer } from '../shared/sealed.ts';
 import type { JobRun } from '../shared/store/job-runs.ts';
@@ -22,6 +23,8 @@ export interface Services {
   readonly fleet: FleetParts;
   /** Owners whose keys may use it. */
   readonly operators: readonly string[];
+  /** For moves of buckets between SETs. */
+  readonly moves: MoveParts;
   readonly publisher: Publisher;
   /** What keys and topics still let through. */
   readonly limiter: Buckets;

@@ -6,6 +6,7 @@ import type { Catalog, CatalogSource } from '../shared/catalog/catalog.ts';
 import type { KeptVersion } from '../shared/catalog/listening.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { FleetParts } from '../shared/fleet/fleet.ts';
+import type { MoveParts } from '../shared/fleet/move-buckets.ts';
 import type { SetHost } from '../shared/host/set-host.ts';
 import type { SqlRunner } from '../shared/idempotency/sql.ts';
 import { asProblem } from '../shared/problem.ts';
@@ -54,6 +55,8 @@ export interface JobParts {
   keepRun(report: JobReport): Promise<void>;
   /** The control plane, to see whether SETs are what they should be. */
   readonly fleet: FleetParts;
+  /** For moves of buckets that were left. */
+  readonly moves: MoveParts;
   /** Copies the center's catalog to the SETs. Returns how many copies were written. */
   spreadCatalog(): Promise<number>;
 }

@@ -7,6 +7,7 @@ import { checkTransactions } from './check-transactions.ts';
 import { audit } from './audit.ts';
 import { endCopies } from './end-copies.ts';
 import { fetchWaiting } from './fetch.ts';
+import { moveBuckets } from './move-buckets.ts';
 import { probeSets } from './probe-sets.ts';
 import { prune } from './prune.ts';
 import { reconcileTopology } from './reconcile-topology.ts';
@@ -42,6 +43,7 @@ export const schedule: readonly CronEntry[] = [
       probeSets,
       replicate,
       reconcileTopology,
+      moveBuckets,
       audit,
       endCopies,
     ],

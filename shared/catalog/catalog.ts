@@ -6,6 +6,7 @@
  * Secrets inside the document (broker and database URLs, signing secrets) are sealed (shared/sealed.ts); API keys are
  * hashed.
  */
+import type { BucketMove } from '../sets/ownership.ts';
 import type { RouteTable } from '../sets/route-table.ts';
 import type { SetDefinition } from '../sets/set.ts';
 import type { Subscription, Topic } from '../subscriptions/subscription.ts';
@@ -40,6 +41,8 @@ export interface Catalog {
   readonly keys: ReadonlyMap<string, ApiKey>;
   readonly outboxes: readonly OutboxDefinition[];
   readonly table: RouteTable;
+  /** Buckets on their way from one SET to another. */
+  readonly moves?: readonly BucketMove[] | undefined;
 }
 
 /** Hands out the catalog; reads it again when it is older than a few seconds, and keeps the last good one when nothing answers. */

@@ -144,6 +144,7 @@ export function compileCatalog(
     access: new Map(document.sets.map((set) => [set.id, accessOf(openSet(set, sealer))])),
     outboxes: (document.outboxes ?? []).map((entry) => ({ ...entry, databaseUrl: open(entry.databaseUrl) })),
     keys: new Map(document.keys.map((key) => [key.id, key])),
+    moves: document.moves ?? [],
     table: compileRouteTable({ version, sets, buckets: document.buckets, pins: document.pins, health }),
   };
 }

@@ -45,6 +45,8 @@ export interface BucketBook {
   open(holdings: readonly Omit<Holding, 'set'>[]): Promise<void>;
   /** Closes buckets that stand below an epoch, after all commits in flight. */
   close(span: BucketSpan & { readonly epoch: number }): Promise<void>;
+  /** Closes everything but what is held. */
+  closeAllBut(holdings: readonly Omit<Holding, 'set'>[]): Promise<void>;
   /** What of these lanes, or of all, is not delivered yet. */
   left(among?: readonly LeftOver[]): Promise<readonly LeftOver[]>;
 }
@@ -78,19 +80,24 @@ export interface MoveReport {
 /** How often what is left is looked at. */
 const lookMs = 200;
 
-/** Writes a move, once, before anything is done. @throws Problem `conflict` */
+/**
+ * Writes a move, once, before anything is done.
+ * @returns it as it is written; one that is over when the target has the buckets already
+ * @throws Problem `conflict`, `not-found`
+ */
 export async function planMove(parts: MoveParts, wish: MoveWish): Promise<BucketMove> {
   await parts.books(wish.target);
   const isWish = ({ from, to, target }: BucketMove): boolean =>
     from === wish.from && to === wish.to && target === wish.target;
-  const { moves = [] } = await parts.write((owned) => {
+  const { buckets, moves = [] } = await parts.write((owned) => {
     const status = owned.sets.find(({ id }) => id === wish.target)?.status;
     if (status === 'active') return beginMove(owned, wish);
     throw new Problem('conflict', `SET "${wish.target}" is ${status ?? 'gone'} and takes nothing new.`);
   });
   const move = moves.find(isWish);
-  if (!move) throw new Problem('internal', 'A move was not there after it was written.');
-  return move;
+  if (move) return move;
+  const epoch = buckets.find(({ from, to }) => from <= wish.from && wish.from <= to)?.epoch ?? 0;
+  return { ...wish, source: wish.target, epoch, state: 'opening' };
 }
 
 export interface DriveOptions {
@@ -168,6 +175,18 @@ export async function giveAwayBuckets(parts: MoveParts, lost: string): Promise<v
     await parts.write((newest) =>
       JSON.stringify([newest.buckets, newest.moves]) === before ? given : undefined,
     );
+  }
+}
+
+/**
+ * A SET that was lost and comes back: closes what it has no more. To be done before it serves again; the catalog says
+ * what it has, so it can be repeated.
+ */
+export async function closeLostBuckets({ books, read }: MoveParts, set: string): Promise<void> {
+  const { buckets } = await read();
+  for (const book of await books(set)) {
+    await book.open(heldBy(buckets, set));
+    await book.closeAllBut(heldBy(buckets, set));
   }
 }
 

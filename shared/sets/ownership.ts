@@ -126,8 +126,9 @@ export function heldBy(buckets: readonly Holding[], set: string): readonly Holdi
 export type MoveWish = BucketSpan & Pick<BucketMove, 'target' | 'untilMs'>;
 
 /**
- * @returns the ownership with the move in it; the same one asked for twice is one move
- * @throws Problem `conflict` when buckets of it have no owner or several, are the target's, or are on the move
+ * @returns the ownership with the move in it; the same one asked for twice is one move, and none when the target has the
+ * buckets already
+ * @throws Problem `conflict` when buckets of it have no owner or several, or are on the move
  */
 export function beginMove(ownership: Ownership, { from, to, target, untilMs }: MoveWish): Ownership {
   const { buckets, moves = [] } = ownership;
@@ -146,8 +147,7 @@ export function beginMove(ownership: Ownership, { from, to, target, untilMs }: M
       'conflict',
       `Buckets ${from} to ${to} do not all belong to one SET. Move the range of each SET by itself.`,
     );
-  if (first.set === target)
-    throw new Problem('conflict', `SET "${target}" has buckets ${from} to ${to} already.`);
+  if (first.set === target) return ownership;
   const epoch = Math.max(...owners.map((owner) => owner?.epoch ?? 0)) + 1;
   const move = { from, to, source: first.set, target, epoch, state: 'draining', untilMs } as const;
   return { ...ownership, moves: [...moves, move] };

@@ -22,6 +22,22 @@ export async function openBuckets(
     WHERE known.epoch < excluded.epoch`);
 }
 
+/** Closes everything but what is held, at the epochs it is held. */
+export async function closeAllBut(
+  sql: Sql,
+  set: string,
+  holdings: readonly Omit<Holding, 'set'>[],
+): Promise<void> {
+  await answerOf(
+    sql.transaction([
+      sql`SELECT pg_advisory_xact_lock(778147, hashtext(${set}))`,
+      sql`UPDATE bucket_admission b SET is_open = false WHERE set_id = ${set} AND is_open AND NOT EXISTS (
+        SELECT FROM json_to_recordset(${JSON.stringify(holdings)}::json) AS h("from" integer, "to" integer, epoch bigint)
+        WHERE b.bucket BETWEEN h."from" AND h."to" AND b.epoch >= h.epoch)`,
+    ]),
+  );
+}
+
 /**
  * Closes buckets that stand below an epoch: after it nothing is admitted to them, and everything that was is there to
  * see. The SET must have been given its buckets before.

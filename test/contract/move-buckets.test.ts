@@ -8,6 +8,7 @@ import { parseSeed } from '../../shared/catalog/seed.ts';
 import { mintMessageId } from '../../shared/identifier.ts';
 import {
   abortMove,
+  closeLostBuckets,
   driveMove,
   driveMoves,
   giveAwayBuckets,
@@ -85,6 +86,7 @@ function mortal(steps: number): MoveParts {
       (await parts.books(set)).map((book) => ({
         open: (holdings) => step(() => book.open(holdings)),
         close: (span) => step(() => book.close(span)),
+        closeAllBut: (holdings) => step(() => book.closeAllBut(holdings)),
         left: (among) => step(() => book.left(among)),
       })),
   };
@@ -247,6 +249,9 @@ describe('buckets', () => {
     expect((await plain().read()).buckets.every((each) => each.set === heir)).toBe(true);
     expect(await owner()).toEqual({ set: heir, epoch: epoch + 1 });
     expect([await isTaken(heir, epoch + 1), await isTaken(heir, epoch)]).toEqual([true, false]);
+    // It was not there to be told; when it comes back it closes what it has no more.
+    await closeLostBuckets(plain(), set);
+    expect(await isTaken(set, epoch)).toBe(false);
     await deliverAll(heir);
   });
 

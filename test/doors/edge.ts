@@ -108,6 +108,12 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
       },
     },
     catalogWriter: { write: () => Promise.reject(new Error('not asked')) },
+    moves: {
+      clock: systemClock,
+      read: () => Promise.reject(new Error('not asked')),
+      write: () => Promise.reject(new Error('not asked')),
+      books: () => Promise.reject(new Error('not asked')),
+    },
     sealer: createSealer([new Uint8Array(32)]),
     fleet: unaskedFleet,
     operators: [],

@@ -19,6 +19,7 @@ it('every job is run by one expression, and every expression runs something', ()
     'check-transactions',
     'end-copies',
     'fetch',
+    'move-buckets',
     'probe-sets',
     'prune',
     'reconcile-topology',
