@@ -1,5 +1,5 @@
 /**
- * Keeps the federation of every SET's RabbitMQ as the catalog says (shared/topology/federation.ts), also when a topic stops
+ * Keeps the federation of every SET's RabbitMQ as the catalog says (shared/fleet/federation.ts), also when a topic stops
  * replicating or a SET is gone, and lets held copies go whose time is over.
  */
 import type { Catalog } from '../shared/catalog/catalog.ts';
@@ -10,8 +10,8 @@ import {
   refuseTwins,
   vhostIn,
   type SetIdentity,
-} from '../shared/topology/apply-federation.ts';
-import { planFederation } from '../shared/topology/federation.ts';
+} from '../shared/fleet/apply-federation.ts';
+import { planFederation } from '../shared/fleet/federation.ts';
 import { forEachSet, type Job, type JobParts, type JobResult } from './run-job.ts';
 
 /** Copies of one statement. */

@@ -7,6 +7,13 @@ import { Problem } from '../../shared/problem.ts';
 import type { SetAction } from './set-action.ts';
 import { createAction } from './sets-create.ts';
 import {
+  federateAction,
+  linksAction,
+  promoteAction,
+  shovelAction,
+  unshovelAction,
+} from './sets-federation.ts';
+import {
   activateAction,
   drainAction,
   driftAction,
@@ -28,6 +35,11 @@ const actions: Readonly<Record<string, SetAction>> = {
   activate: activateAction,
   fence: fenceAction,
   retire: retireAction,
+  federate: federateAction,
+  links: linksAction,
+  shovel: shovelAction,
+  unshovel: unshovelAction,
+  promote: promoteAction,
 };
 
 /** @throws Problem `invalid-request` for an action nobody knows, with the nearest */

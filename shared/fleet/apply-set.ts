@@ -3,6 +3,7 @@
  * something the next run goes on from: first who may, then what bounds, then what is there, then what must not be.
  */
 import { Problem } from '../problem.ts';
+import { applyFederation } from './apply-federation.ts';
 import type { Management } from '../topology/management.ts';
 import type { BrokerShape } from './broker-shape.ts';
 import { describeChange, isLed, type Change } from './drift.ts';
@@ -77,7 +78,7 @@ export async function expectWell(parts: FleetParts, id: string): Promise<void> {
 /** Does what a plan says. */
 export async function make(
   parts: FleetParts,
-  { entry }: Pick<FoundSet, 'entry'>,
+  { entry, catalog }: Pick<FoundSet, 'entry' | 'catalog'>,
   { shape, changes }: SetPlan,
 ): Promise<void> {
   for (const url of entry.databaseUrls) {
@@ -86,7 +87,10 @@ export async function make(
       await database.migrate();
   }
   if (changes.some(({ what }) => what === 'snapshot')) await parts.spread();
-  await makeBroker(managementOf(parts, entry), shape, changes);
+  const management = managementOf(parts, entry);
+  await makeBroker(management, shape, changes);
+  if (changes.some(({ what }) => what === 'federation'))
+    await applyFederation(management, { catalog, set: entry.id });
 }
 
 export async function makeBroker(
@@ -140,6 +144,7 @@ async function frame(management: Management, shape: BrokerShape, change: Change)
     case 'binding':
     case 'database':
     case 'snapshot':
+    case 'federation':
       return undefined;
   }
 }

@@ -46,7 +46,9 @@ interface Told {
 
 export type Change = Told &
   (
-    | { readonly what: 'vhost' | 'user' | 'permissions' | 'limits' | 'database' | 'snapshot' }
+    | {
+        readonly what: 'vhost' | 'user' | 'permissions' | 'limits' | 'database' | 'snapshot' | 'federation';
+      }
     | { readonly what: 'policy' | 'operator policy'; readonly policy: Policy }
     | { readonly what: 'exchange'; readonly exchange: ExchangePlan }
     | { readonly what: 'queue'; readonly queue: QueuePlan }

@@ -1,4 +1,5 @@
 /** Looks at a SET and says what would change. Reads only. */
+import { missingFederation } from './apply-federation.ts';
 import { planTopology } from '../topology/plan.ts';
 import type { Management } from '../topology/management.ts';
 import { shapeOf, type BrokerShape } from './broker-shape.ts';
@@ -25,7 +26,11 @@ export async function planSet(
   pace: 'thorough' | 'quick' = 'thorough',
 ): Promise<SetPlan> {
   const management = managementOf(parts, found.entry);
-  const [shape, databases] = await Promise.all([wantedShape(management, found), databaseDrift(parts, found)]);
+  const [shape, databases, federation] = await Promise.all([
+    wantedShape(management, found),
+    databaseDrift(parts, found),
+    federationDrift(management, found),
+  ]);
   const endMs = parts.clock.nowMs() + (pace === 'thorough' ? statisticsLagMs : 0);
   let broker = await look(management, shape);
   while (lacksStatistics(shape, broker) && parts.clock.nowMs() < endMs) {
@@ -33,7 +38,20 @@ export async function planSet(
     broker = await look(management, shape);
   }
   if (pace === 'thorough') broker = { ...broker, statistics: 'settled' };
-  return { set: found.entry.id, shape, changes: [...driftOf(shape, broker), ...databases] };
+  return { set: found.entry.id, shape, changes: [...driftOf(shape, broker), ...federation, ...databases] };
+}
+
+/** Links to other SETs; see shared/fleet/federation.ts. */
+async function federationDrift(
+  management: Management,
+  { entry, catalog }: FoundSet,
+): Promise<readonly Change[]> {
+  const steps = await missingFederation(management, { catalog, set: entry.id });
+  return steps.map((step) => ({
+    what: 'federation',
+    op: step.do === 'put' ? 'change' : 'remove',
+    name: `${step.kind} ${step.do === 'put' ? step.entry.name : step.name}`,
+  }));
 }
 
 function lacksStatistics({ topology }: BrokerShape, { queues }: FoundBroker): boolean {

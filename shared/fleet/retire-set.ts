@@ -11,6 +11,7 @@
  */
 import type { CatalogDocument, SetEntry } from '../catalog/document.ts';
 import { Problem } from '../problem.ts';
+import { removeFederation } from './apply-federation.ts';
 import type { Management } from '../topology/management.ts';
 import { loginOf } from './broker-url.ts';
 import { moveSet, setEdit } from './change-set.ts';
@@ -95,6 +96,7 @@ async function takeDown(management: Management, entry: SetEntry): Promise<void> 
     return;
   }
   if (!(await management.vhosts.find(vhost))) return;
+  await removeFederation(management, vhost);
   const isOurs = ({ name }: { readonly name: string }): boolean => name.startsWith('setway');
   for (const { name } of (await management.policies.list(vhost)).filter(isOurs))
     await management.policies.remove(vhost, name);

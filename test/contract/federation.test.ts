@@ -14,12 +14,12 @@ import {
   missingFederation,
   refuseTwins,
   removeFederation,
-} from '../../shared/topology/apply-federation.ts';
-import { linkUri, planFederation, vhostOf, type FederationSource } from '../../shared/topology/federation.ts';
-import { readFederationView } from '../../shared/topology/federation-links.ts';
+} from '../../shared/fleet/apply-federation.ts';
+import { linkUri, planFederation, vhostOf, type FederationSource } from '../../shared/fleet/federation.ts';
+import { readFederationView } from '../../shared/fleet/federation-links.ts';
 import type { Management } from '../../shared/topology/management.ts';
 import { openManagement } from '../../shared/topology/rabbitmq-management.ts';
-import { declareShovel, readShovels, removeShovel } from '../../shared/topology/shovels.ts';
+import { declareShovel, readShovels, removeShovel } from '../../shared/fleet/declared-shovels.ts';
 import { amqpUrlOf, createVhost } from '../stack/addresses.ts';
 import { startPrivateStack, useStack } from '../stack/current-stack.ts';
 import type { Stack } from '../stack/stack.ts';

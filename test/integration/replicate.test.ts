@@ -1,7 +1,7 @@
 /** A topic replicated between SETs: everybody's broker has each message once, and one SET delivers it. */
 import { connect } from 'amqplib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { vhostOf } from '../../shared/topology/federation.ts';
+import { vhostOf } from '../../shared/fleet/federation.ts';
 import { openManagement } from '../../shared/topology/rabbitmq-management.ts';
 import { areDeliveries, at, cities, type Place } from '../stack/client.ts';
 import { useStack } from '../stack/current-stack.ts';
@@ -115,11 +115,20 @@ describe.each(platforms)('a replicated topic on $name', (platform) => {
         tag: 'hooked',
         body: { n },
       }));
-      const { body } = await scene.client.post<{ results: { id: string }[] }>(
-        '/v1/messages/bulk',
-        JSON.stringify(messages),
-        { 'content-type': 'application/json', ...at(place) },
-      );
+      const headers = {
+        'content-type': 'application/json',
+        'idempotency-key': crypto.randomUUID(),
+        ...at(place),
+      };
+      // A busy machine may answer 503: the same request again stores nothing twice.
+      const { body } = await until(deadlineMs, async () => {
+        const reply = await scene.client.post<{ results: { id: string }[] }>(
+          '/v1/messages/bulk',
+          JSON.stringify(messages),
+          headers,
+        );
+        return reply.status === 202 && reply;
+      });
       return body.results.map(({ id }) => id);
     };
     const ids = (await Promise.all(places.map(bulk))).flat();

@@ -2,7 +2,7 @@
 import type { FederationView, Lag, UpstreamLinks } from '../sets/federation-view.ts';
 import { vhostIn, type SetIdentity } from './apply-federation.ts';
 import { planFederation, upstreamSetOf, type FederationSource } from './federation.ts';
-import type { FederationLink, FoundQueue, Management } from './management.ts';
+import type { FederationLink, FoundQueue, Management } from '../topology/management.ts';
 
 export interface FederationLook {
   readonly catalog: FederationSource;

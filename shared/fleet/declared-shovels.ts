@@ -7,7 +7,7 @@
 import { didYouMean } from '../nearest-name.ts';
 import { Problem } from '../problem.ts';
 import { linkUri } from './federation.ts';
-import type { Management, Parameter } from './management.ts';
+import type { Management, Parameter } from '../topology/management.ts';
 
 /** One end of a shovel. */
 export interface ShovelEnd {

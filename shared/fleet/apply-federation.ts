@@ -11,7 +11,7 @@ import {
   type FederationSource,
   type FederationStep,
 } from './federation.ts';
-import type { Management } from './management.ts';
+import type { Management } from '../topology/management.ts';
 
 export type FederationManagement = Pick<Management, 'parameters' | 'policies'>;
 

@@ -14,8 +14,8 @@
  */
 import type { Catalog } from '../catalog/catalog.ts';
 import { federatedSets } from '../subscriptions/replication.ts';
-import type { Parameter, Policy } from './management.ts';
-import { exchangeOf, queueOf } from './names.ts';
+import type { Parameter, Policy } from '../topology/management.ts';
+import { exchangeOf, queueOf } from '../topology/names.ts';
 
 export interface Federation {
   readonly upstreams: readonly Parameter[];
