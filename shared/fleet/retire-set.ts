@@ -55,7 +55,10 @@ export async function retireSet(parts: FleetParts, { id, shovelTo }: Retirement)
 }
 
 /** @throws Problem `conflict` */
-function refuseInUse({ buckets, pins, moves = [] }: CatalogDocument, { id, status }: SetEntry): void {
+function refuseInUse(
+  { buckets, pins, moves = [], ...named }: CatalogDocument,
+  { id, status }: SetEntry,
+): void {
   if (status === 'active')
     throw new Problem('conflict', `SET "${id}" takes messages. First: setway sets drain ${id}.`);
   const owned = buckets.filter(({ set }) => set === id);
@@ -77,6 +80,23 @@ function refuseInUse({ buckets, pins, moves = [] }: CatalogDocument, { id, statu
         .slice(0, 3)
         .map(({ key }) => `"${key}"`)
         .join(', ')}). Take the pins away first.`,
+    );
+  refuseFederated(named, id);
+}
+
+/** Topics and subscriptions that are federated between all SETs go on without it. */
+function refuseFederated(
+  { topics, subscriptions }: Pick<CatalogDocument, 'topics' | 'subscriptions'>,
+  id: string,
+): void {
+  const naming = [
+    ...topics.filter(({ replicate }) => replicate?.between?.includes(id)),
+    ...subscriptions.filter(({ federate }) => federate?.between?.includes(id)),
+  ];
+  if (naming.length > 0)
+    throw new Problem(
+      'conflict',
+      `${naming.map(({ name }) => `"${name}"`).join(', ')} is federated with SET "${id}". Take it out of "between" first.`,
     );
 }
 

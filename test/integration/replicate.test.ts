@@ -4,11 +4,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { vhostOf } from '../../shared/fleet/federation.ts';
 import { openManagement } from '../../shared/topology/rabbitmq-management.ts';
 import { areDeliveries, at, cities, type Place } from '../stack/client.ts';
+import { createDatabase, postgresUrlOf } from '../stack/addresses.ts';
 import { useStack } from '../stack/current-stack.ts';
 import { platforms } from '../stack/platform.ts';
 import { query } from '../stack/query.ts';
 import { countWaiting } from '../stack/queue.ts';
 import { openScene, type Scene } from '../stack/scene.ts';
+import { setwaySets } from '../stack/setway.ts';
 import { until } from '../stack/until.ts';
 
 const { managementUrl } = useStack();
@@ -223,4 +225,74 @@ describe.each(platforms)('a replicated topic on $name', (platform) => {
     );
     return found.flat().map(({ name }) => name);
   }
+});
+
+describe.each(platforms.slice(1))('a SET that comes and goes, on $name', (platform) => {
+  let scene: Scene;
+  let vhost: string;
+  beforeAll(async () => {
+    scene = await openScene(platform, 'joining', {
+      listeners: { hooked: {} },
+      change: (seed) => ({ ...seed, sets: seed.sets.map((set) => ({ ...set, managementUrl })) }),
+    });
+    vhost = `${scene.deployment.prefix}_tokyo`;
+    await createDatabase(useStack(), vhost);
+  }, 60_000);
+  afterAll(async () => {
+    await scene.stop();
+    await management.vhosts.remove(vhost);
+    await management.users.remove(vhost);
+  });
+  const run = async (...args: readonly string[]): Promise<string> => {
+    const { exitCode, stdout, stderr } = await setwaySets(scene.deployment, ...args);
+    return exitCode === 0 ? stdout : `failed: ${stderr}`;
+  };
+  const replicate = async (between: readonly string[]): Promise<number> => {
+    const { status } = await scene.operator.send('/v1/topics/events', {
+      method: 'PATCH',
+      headers: { 'if-match': '*', 'content-type': 'application/json' },
+      body: JSON.stringify({ replicate: { between } }),
+    });
+    return status;
+  };
+
+  it('takes part with no more rights than it was given, and is out of it again', async () => {
+    const stack = useStack();
+    const databaseUrl = postgresUrlOf(stack, vhost);
+    const broker = `amqp://${new URL(stack.amqpUrl).host}/${vhost}`;
+    const where = ['--place', '35.7,139.7', '--management', managementUrl, '--broker', broker];
+    expect(await run('create', 'tokyo', ...where, '--database', databaseUrl)).toContain('tokyo: weight 1');
+    await until(deadlineMs, async () => (await replicate(['tokyo', 'frankfurt'])) === 200);
+    expect(await run('federate')).toContain('set the upstream setway-from-tokyo');
+    expect(await run('federate')).not.toContain('steps');
+    await until(deadlineMs, async () => {
+      const links = await run('links', 'tokyo', 'frankfurt');
+      return links.includes('from frankfurt: up') && links.includes('from tokyo: up');
+    });
+    const { body } = await scene.client.publish(
+      { topic: 'events', tag: 'hooked', body: 1 },
+      at(cities.berlin),
+    );
+    const held = async (): Promise<number> =>
+      (await query(databaseUrl, "SELECT FROM held_copy WHERE origin = 'frankfurt'")).length;
+    await until(deadlineMs, async () => (await held()) === 1);
+    expect(scene.receiver.callsOf(body.id)).toHaveLength(1);
+    expect(await run('links', 'tokyo')).toContain('holds 1 copies of frankfurt');
+    expect(await run('promote', 'tokyo', '--of', 'frankfurt', '--since', '1h')).toContain(
+      'First: setway sets fence',
+    );
+
+    expect(await run('drain', 'tokyo', '--wait', '20')).toContain('nothing left');
+    expect(await run('retire', 'tokyo')).toContain('"events" is federated with SET "tokyo"');
+    expect(await replicate(['hangzhou', 'frankfurt'])).toBe(200);
+    expect(await run('federate')).toContain('delete the upstream setway-from-tokyo');
+    expect(await run('retire', 'tokyo')).toContain('tokyo: retired');
+    expect(await run('plan', 'frankfurt')).not.toContain('federation');
+    const frankfurt = vhostOf(scene.deployment.brokerUrls['frankfurt'] ?? '');
+    const names = [
+      ...(await management.parameters.list('federation-upstream', frankfurt)),
+      ...(await management.queues.list(frankfurt)),
+    ].map(({ name }) => name);
+    expect(names.filter((name) => name.includes('tokyo'))).toEqual([]);
+  }, 180_000);
 });
