@@ -3,7 +3,7 @@
  * shells → doors → jobs → stories → machines → contracts → model → ground.
  */
 const floors = [
-  ['shells', '^functions/(cloudflare|node|cli|webhooks)/|^functions/assemble(-fleet)?[.]ts$'],
+  ['shells', '^functions/(cloudflare|node|cli|webhooks)/|^functions/assemble(-fleet|-take-over)?[.]ts$'],
   ['doors', '^functions/[^/]+[.]ts$'],
   ['jobs', '^scheduled/'],
   [
@@ -13,7 +13,7 @@ const floors = [
   ['machines', '^shared/(broker|store|topology|idempotency)/|^shared/webhook/request[.]ts'],
   [
     'contracts',
-    '^shared/(broker/broker|topology/(management|broker-features)|store/(store|copy-store|ordered-store|delivery-outcome|shelf)|idempotency/guard|idempotency/sql|idempotency/publish-ledger|publish/publisher|agenda/agenda|delivery/courier|sets/set-link)[.]ts$',
+    '^shared/(broker/broker|topology/(management|broker-features)|store/(store|copy-store|ordered-store|delivery-outcome|shelf|handover)|idempotency/guard|idempotency/sql|idempotency/publish-ledger|publish/publisher|agenda/agenda|delivery/courier|sets/set-link)[.]ts$',
   ],
   ['model', '^shared/(message|subscriptions|sets|webhook|topology/(names|plan))'],
   ['ground', '^shared/[^/]+[.]ts$'],

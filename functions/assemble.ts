@@ -9,6 +9,7 @@ import { systemClock } from '../shared/clock.ts';
 import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
 import type { Courier } from '../shared/delivery/courier.ts';
 import type { FleetParts } from '../shared/fleet/fleet.ts';
+import { takeOver } from '../shared/fleet/take-over.ts';
 import { openSetHost, type SetHost } from '../shared/host/set-host.ts';
 import type { Register } from '../shared/host/register.ts';
 import { createRedisBuckets } from '../shared/idempotency/redis-buckets.ts';
@@ -23,6 +24,7 @@ import { createBreaker, type Breaker } from '../shared/sets/breaker.ts';
 import { callLink, linkThrough, type SetLink } from '../shared/sets/set-link.ts';
 import type { Settings } from '../shared/settings.ts';
 import {
+  areHostsDead,
   beat,
   copyCatalog,
   countLiveHosts,
@@ -41,6 +43,7 @@ import { forgetDeclared, noteDeclared } from '../shared/store/declared.ts';
 import { openDatabase, type Sql } from '../shared/store/database.ts';
 import { reportAnswers } from '../shared/store/failing.ts';
 import { readJobRuns, writeJobRun } from '../shared/store/job-runs.ts';
+import { openHandover } from '../shared/store/postgres-handover.ts';
 import { openShelf } from '../shared/store/mirror.ts';
 import { openStore } from '../shared/store/postgres-store.ts';
 import type { FederationView } from '../shared/sets/federation-view.ts';
@@ -54,6 +57,7 @@ import { createDeliveryIds, type DeliveryIds } from '../shared/webhook/delivery-
 import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
 import type { HostAtWork, JobParts } from '../scheduled/run-job.ts';
 import { createMoveParts } from './bucket-moves.ts';
+import { createTakeOverParts } from './assemble-take-over.ts';
 import type { Services } from './services.ts';
 
 export interface PlatformParts {
@@ -251,6 +255,7 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
     catalog,
     shelves: async (sibling) =>
       (await world.access(sibling)).databaseUrls.map((url) => openShelf(databaseAt(url))),
+    departures: databaseUrls.map((url) => openHandover(databaseAt(url))),
     telemetry,
     lookAtFederation: federationLookOf(world, set),
     clock: systemClock,
@@ -345,6 +350,13 @@ export function createJobParts(
         shelves: databaseUrls.map((url) => openShelf(databaseAt(url))),
         keptVersions: () => readKeptVersions(databaseAt(databaseUrls[0] ?? '')),
         stopped: async () => new Set((await readDisabled(databaseAt(databaseUrls[0] ?? ''))).keys()),
+        isTakenOverInPart: async () => {
+          const handovers = databaseUrls.map((url) => openHandover(databaseAt(url)));
+          const progress = await Promise.all(handovers.map((each) => each.progress(set)));
+          return progress.some(({ state }) => state === 'begun');
+        },
+        areHostsDead: () =>
+          areHostsDead(databaseAt(databaseUrls[0] ?? ''), set, settings.SETWAY_HEARTBEAT_EXPIRY_SECONDS),
         liveHosts: () =>
           countLiveHosts(databaseAt(databaseUrls[0] ?? ''), set, settings.SETWAY_HEARTBEAT_EXPIRY_SECONDS),
       };
@@ -357,6 +369,10 @@ export function createJobParts(
       // A center that is away misses a line of history; the run itself is told by metrics and log.
       const [center] = catalogDatabases;
       if (center) await writeJobRun(center, report).catch(() => undefined);
+    },
+    async takeOver(set) {
+      const parts = createTakeOverParts(world, (line) => world.log({ set, takeOver: line }));
+      return takeOver(parts, { set });
     },
     fleet: fleetOf(world, createCatalogWriter({ center: centerOf(world), onWritten: async () => undefined })),
     spreadCatalog,

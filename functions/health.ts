@@ -96,6 +96,7 @@ function metrics(services: Services): Door {
     },
     async open({ request }) {
       if (services.metricsAccess === 'key') await authenticate(request, 'read', services);
+      await noteClosedBuckets(services);
       const own = services.telemetry.snapshot();
       const others = await samplesOfSets(services);
       // A host in this very process hands out the edge's own samples again: the same objects, counted once.
@@ -107,6 +108,16 @@ function metrics(services: Services): Door {
       };
     },
   };
+}
+
+/** As the catalog has it: a SET that is fenced cannot say so itself. */
+async function noteClosedBuckets({ catalog, telemetry }: Services): Promise<void> {
+  const { table } = await catalog.current();
+  for (const { id, status } of table.sets) {
+    const ranges = status === 'fenced' ? table.ranges.filter(({ set }) => set === id) : [];
+    const closed = ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0);
+    telemetry.set('setway_closed_buckets', { set: id }, closed);
+  }
 }
 
 /** A SET that does not answer must not take the others' metrics with it: it is named in a comment. */

@@ -9,6 +9,7 @@ import type { FleetParts } from '../shared/fleet/fleet.ts';
 import type { MoveParts } from '../shared/fleet/move-buckets.ts';
 import type { SetHost } from '../shared/host/set-host.ts';
 import type { SqlRunner } from '../shared/idempotency/sql.ts';
+import type { TakenOver } from '../shared/fleet/take-over.ts';
 import { asProblem } from '../shared/problem.ts';
 import type { Publisher } from '../shared/publish/publisher.ts';
 import type { SetLink } from '../shared/sets/set-link.ts';
@@ -27,6 +28,10 @@ export interface SetDatabases {
   readonly shelves: readonly Shelf[];
   /** Hosts that beat within the expiry. */
   liveHosts(): Promise<number>;
+  /** Hosts have beaten, and none within the expiry. @throws Problem `database-unavailable` */
+  areHostsDead(): Promise<boolean>;
+  /** A take-over was begun and has not ended. */
+  isTakenOverInPart(): Promise<boolean>;
   /** The catalog's last versions as this SET has kept them, the newest first. */
   keptVersions(): Promise<readonly KeptVersion[]>;
   /** Subscriptions this SET has stopped by itself. */
@@ -57,6 +62,8 @@ export interface JobParts {
   readonly fleet: FleetParts;
   /** For moves of buckets that were left. */
   readonly moves: MoveParts;
+  /** Takes a SET over by its siblings. */
+  takeOver(set: string): Promise<TakenOver>;
   /** Copies the center's catalog to the SETs. Returns how many copies were written. */
   spreadCatalog(): Promise<number>;
 }

@@ -18,6 +18,7 @@ import { replicate } from './replicate.ts';
 import { republish } from './republish.ts';
 import type { Job } from './run-job.ts';
 import { runDueSchedules } from './run-schedules.ts';
+import { takeOverDead } from './take-over.ts';
 
 export interface CronEntry {
   /** Five fields, UTC. */
@@ -46,6 +47,7 @@ export const schedule: readonly CronEntry[] = [
       moveBuckets,
       audit,
       endCopies,
+      takeOverDead,
     ],
   },
   { cron: '17 3 * * *', everyMs: 86_400_000, jobs: [prune] },

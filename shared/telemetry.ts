@@ -83,6 +83,16 @@ const catalogue = {
     help: 'Live hosts of the SET as this one knows them; of several hosts the sum',
     labels: ['set'],
   },
+  setway_closed_buckets: {
+    kind: 'gauge',
+    help: 'Buckets whose SET takes nothing: their lanes wait until it is back or taken over',
+    labels: ['set'],
+  },
+  setway_take_overs_total: {
+    kind: 'counter',
+    help: 'Take-overs of a SET by itself, by what came of them',
+    labels: ['set', 'result'],
+  },
   setway_disabled_total: {
     kind: 'counter',
     help: 'Subscriptions that a SET has disabled',

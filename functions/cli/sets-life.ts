@@ -37,30 +37,17 @@ async function leftAfter(fleet: FleetParts, id: string, waitMs: number): Promise
   }
 }
 
-export const activateAction: SetAction = {
-  usage: 'activate ID',
-  help: ['Takes new messages again, by its weight.'],
-  run: (args, print) => move(args, print, 'active'),
-};
-
 export const fenceAction: SetAction = {
   usage: 'fence ID',
   help: ['No new messages, and its hosts do nothing more: nothing they had in hand gets into the books.'],
-  run: (args, print) => move(args, print, 'fenced'),
+  run: (args, print) =>
+    withFleet(print, async (fleet) => {
+      const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
+      const id = onlyId(positionals, 'fence ID');
+      await moveSet(fleet, id, 'fenced');
+      print(`${id}: fenced`);
+    }),
 };
-
-function move(
-  args: readonly string[],
-  print: (text: string) => void,
-  status: 'active' | 'fenced',
-): Promise<void> {
-  return withFleet(print, async (fleet) => {
-    const { positionals } = parseArgs({ args: [...args], allowPositionals: true });
-    const id = onlyId(positionals, `${status === 'active' ? 'activate' : 'fence'} ID`);
-    await moveSet(fleet, id, status);
-    print(`${id}: ${status}`);
-  });
-}
 
 export const weightAction: SetAction = {
   usage: 'weight ID W [--ramp SECONDS]',

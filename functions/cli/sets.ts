@@ -13,16 +13,10 @@ import {
   shovelAction,
   unshovelAction,
 } from './sets-federation.ts';
-import {
-  activateAction,
-  drainAction,
-  driftAction,
-  fenceAction,
-  retireAction,
-  weightAction,
-} from './sets-life.ts';
+import { drainAction, driftAction, fenceAction, retireAction, weightAction } from './sets-life.ts';
 import { applyAction, planAction } from './sets-plan.ts';
 import { statusAction } from './sets-status.ts';
+import { activateAction, takeOverAction } from './sets-take-over.ts';
 
 const actions: Readonly<Record<string, SetAction>> = {
   create: createAction,
@@ -34,6 +28,7 @@ const actions: Readonly<Record<string, SetAction>> = {
   drain: drainAction,
   activate: activateAction,
   fence: fenceAction,
+  'take-over': takeOverAction,
   retire: retireAction,
   federate: federateAction,
   links: linksAction,

@@ -30,6 +30,14 @@ export interface OutboxDefinition {
   readonly table?: string | undefined;
 }
 
+/** What becomes of a SET when it fails. */
+export interface SetFate {
+  /** Whether siblings take over by themselves when no host of it has beaten for the expiry time. */
+  readonly takeOver: 'manual' | 'automatic';
+  /** `away`: it was taken over without its database, which may hold more. */
+  readonly database: 'there' | 'away';
+}
+
 export interface Catalog {
   readonly version: number;
   readonly topics: ReadonlyMap<string, Topic>;
@@ -38,11 +46,13 @@ export interface Catalog {
   readonly discarded?: ReadonlySet<string>;
   readonly sets: ReadonlyMap<string, SetDefinition>;
   readonly access: ReadonlyMap<string, SetAccess>;
+  /** By SET; what is not there is manual, with its database. */
+  readonly fates?: ReadonlyMap<string, SetFate>;
+  /** Buckets on their way from one SET to another. */
+  readonly moves?: readonly BucketMove[] | undefined;
   readonly keys: ReadonlyMap<string, ApiKey>;
   readonly outboxes: readonly OutboxDefinition[];
   readonly table: RouteTable;
-  /** Buckets on their way from one SET to another. */
-  readonly moves?: readonly BucketMove[] | undefined;
 }
 
 /** Hands out the catalog; reads it again when it is older than a few seconds, and keeps the last good one when nothing answers. */

@@ -4,7 +4,7 @@ import type { BucketMove } from '../sets/ownership.ts';
 import { compileRouteTable } from '../sets/route-table.ts';
 import type { SetDefinition, SetHealth } from '../sets/set.ts';
 import type { Topic } from '../subscriptions/subscription.ts';
-import type { Catalog, SetAccess } from './catalog.ts';
+import type { Catalog, SetAccess, SetFate } from './catalog.ts';
 import type { Seed } from './seed.ts';
 
 /** What the HTTP API keeps beside an entry. */
@@ -142,9 +142,10 @@ export function compileCatalog(
     discarded: new Set(document.discarded?.map(({ name }) => name)),
     sets: new Map(sets.map((set) => [set.id, set])),
     access: new Map(document.sets.map((set) => [set.id, accessOf(openSet(set, sealer))])),
+    moves: document.moves,
+    fates: new Map(document.sets.map((set) => [set.id, fateOf(set)])),
     outboxes: (document.outboxes ?? []).map((entry) => ({ ...entry, databaseUrl: open(entry.databaseUrl) })),
     keys: new Map(document.keys.map((key) => [key.id, key])),
-    moves: document.moves ?? [],
     table: compileRouteTable({ version, sets, buckets: document.buckets, pins: document.pins, health }),
   };
 }
@@ -152,6 +153,10 @@ export function compileCatalog(
 /** What routing knows of a SET. */
 function definitionOf({ id, number, kind, place, weight, status, databaseUrls }: SetEntry): SetDefinition {
   return { id, number, kind, place, weight, status, shards: databaseUrls.length };
+}
+
+function fateOf({ takeOver = 'manual', database = 'there' }: SetEntry): SetFate {
+  return { takeOver, database };
 }
 
 function accessOf({ brokerUrls, databaseUrls, managementUrl }: SetEntry): SetAccess {

@@ -30,6 +30,10 @@ export const set = z.strictObject({
   capacity: z.int().min(1).max(1_000_000).optional(),
   /** What `reconcile-topology` does when RabbitMQ is not what it should be; without it, it reports. */
   drift: z.enum(['report', 'repair']).optional(),
+  /** `automatic`: siblings take over when no host of it has beaten for the expiry time; without it, when told to. */
+  takeOver: z.enum(['manual', 'automatic']).optional(),
+  /** `away`: it was taken over without its database; said by the take-over. */
+  database: z.enum(['there', 'away']).optional(),
   /** `managed`: Setway made vhost and user itself, and takes them away when the SET retires. Without it: given. */
   access: z.enum(['given', 'managed']).optional(),
 });

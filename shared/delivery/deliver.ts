@@ -21,6 +21,7 @@ import type { PassCopy } from './copies.ts';
 import { asMessage, deliverForeign } from './foreign.ts';
 import { fromInbound } from '../message/envelope.ts';
 import { deliveryTransitions } from '../message/lifecycle.ts';
+import type { MessageId } from '../identifier.ts';
 import type { Message } from '../message/message.ts';
 import { asProblem } from '../problem.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
@@ -42,6 +43,8 @@ export interface DeliverParts extends CallerParts {
   readonly onRetry: (afterMs: number) => void;
   /** A callback was written that is due. */
   readonly onOwed: () => void;
+  /** Whether a message is with another SET since this one was taken over. */
+  readonly departed: (id: MessageId) => Promise<boolean> | false;
   /** The SET is fenced: what it has in hand is its own no more. */
   readonly onFenced: () => void;
 }
@@ -95,6 +98,10 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     message: Message,
     subscription: Subscription,
   ): Promise<void> => {
+    // This SET was taken over and is back: whoever has the message now delivers it.
+    const isGone = parts.departed(message.id);
+    if (isGone && (await isGone.catch(() => patiently(async () => parts.departed(message.id)))))
+      return delivery.ack();
     // An ordered message is delivered in its turn, unless it has none.
     if (message.order && (await parts.arrive(message, subscription.name)) === 'ordered')
       return delivery.ack();

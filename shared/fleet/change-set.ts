@@ -20,6 +20,11 @@ const tenures = { active: 'serving', draining: 'draining', fenced: 'fenced' } as
  */
 export async function moveSet(parts: FleetParts, id: string, status: SetEntry['status']): Promise<void> {
   const { entry } = await findSet(parts, id);
+  if (status === 'active' && entry.database === 'away')
+    throw new Problem(
+      'conflict',
+      `"${id}" was taken over without its database: what that holds is others' now: setway sets take-over ${id}`,
+    );
   const state = tenures[status];
   const settle = () => Promise.all(entry.databaseUrls.map((url) => parts.database(url).setTenure(id, state)));
   if (status === 'active') await settle();

@@ -28,6 +28,8 @@ export interface HostView {
   recorded(): readonly Subscription[];
   /** The longest time one webhook call may take; 0 without subscriptions. */
   longestTimeoutMs(): number;
+  /** Of the catalog; −1 before it was read. */
+  readonly version: number;
   /** Whether the catalog was read: before, every subscription looks unknown. */
   readonly isLoaded: boolean;
   /** Whether this host has declared the SET's topology. */
@@ -49,6 +51,7 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
   let since: ReadonlyMap<string, number> = new Map();
   let sinceVersion = -1;
   let isLoaded = false;
+  let known = -1;
 
   /** Asked for again while this SET's own copy of the catalog lacks one of its subscriptions. */
   const learnSince = async (version: number): Promise<void> => {
@@ -66,6 +69,9 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
     subscription,
     topic: (name) => topics.get(name),
     subscribedSinceMs: (name) => since.get(name) ?? 0,
+    get version() {
+      return known;
+    },
     get isLoaded() {
       return isLoaded;
     },
@@ -89,6 +95,7 @@ export function createHostView({ catalog: source, register, broker }: HostViewPa
       disabled = new Set((await register.disabled()).keys());
       await learnSince(catalog.version);
       isLoaded = true;
+      known = catalog.version;
       await topology.follow(catalog);
     },
     async disable(name, reason) {

@@ -14,6 +14,7 @@ import { atMost } from '../deadline.ts';
 import { createAnswering } from '../delivery/answer.ts';
 import type { Courier } from '../delivery/courier.ts';
 import { createCopies } from '../delivery/copies.ts';
+import { createDeparted, type DepartureBook } from '../delivery/departed.ts';
 import { createDeliverer, type Deliverer, type DeliverParts } from '../delivery/deliver.ts';
 import { createPuller, type PullParts } from '../delivery/pull.ts';
 import type { OrderParts } from '../ordering/desk.ts';
@@ -62,6 +63,8 @@ export interface SetHostParts {
   readonly timing: SetHostTiming;
   /** Where other SETs keep copies of mirrored messages. */
   readonly shelves: MirrorParts['shelves'];
+  /** What has left this SET for others, one per shard. */
+  readonly departures: readonly DepartureBook[];
 }
 
 export interface SetHostTiming {
@@ -105,9 +108,12 @@ export interface SetHost extends SetLink {
 }
 
 export function openSetHost(parts: SetHostParts): SetHost {
-  const { set, broker, clock, timing, telemetry, stores } = parts;
+  const { broker, clock, timing, stores } = parts;
   const view = createHostView(parts);
-  const standing = createStanding(() => void reconcile().then(() => due.nudge(0), ignore));
+  const departed = createDeparted(parts.departures, clock);
+  // A failure is tried again at the next turn.
+  const wakeUp = (): void => void reconcile().then(() => due.nudge(0), ignore);
+  const standing = createStanding(() => (departed.renew(), wakeUp()));
   const active = () => (standing.isFenced ? [] : view.active());
   const canSend = (): boolean => broker.state === 'connected' && view.isDeclared && !standing.isFenced;
   const onDue = (afterMs: number, kind: AgendaKind): void => due.nudge(afterMs, kind);
@@ -131,6 +137,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     pulse,
     onBreaker: () => due.nudge(0),
     onFenced: standing.onFenced,
+    departed: departed.has,
   });
   const orderer = openOrderer(parts, view, {
     call: (...wanted) => deliverer.call(...wanted),
@@ -159,20 +166,17 @@ export function openSetHost(parts: SetHostParts): SetHost {
   let life: 'open' | 'started' | 'stopped' = 'open';
 
   const reconcile = async (): Promise<void> => {
-    const wasLoaded = view.isLoaded;
+    const before = view.version;
     // What of it fails is no reason to leave the rest as it was.
     const failure = await view.refresh().then(nothing, asProblem);
-    if (!wasLoaded && view.isLoaded) due.nudge(0);
+    // The first one, or one that says who has taken over from whom: there may be work that nobody has told of.
+    if (view.version !== before) due.nudge(0);
     if (life === 'started')
       await consumptions.reconcile(active(), standing.isFenced ? 0 : timing.stopGraceMs);
     if (failure) throw failure;
   };
 
-  const stopListening = broker.onState((state) => {
-    telemetry.set('setway_broker_state', { set }, brokerGauge[state]);
-    // The connection is back: what waited for it is due now. A failure is tried again at the next turn.
-    if (state === 'connected' && life === 'started') void reconcile().then(() => due.nudge(0), ignore);
-  });
+  const stopListening = followBroker(parts, () => life === 'started' && wakeUp());
 
   const opening = until(clock, openingMs, canSend);
   // A broker that answers late, or never, must not hold up whoever waits here.
@@ -185,7 +189,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     },
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
     ...callsAboutMessages(parts, view, onDue),
-    ...openPuller(parts, view, { arrive, onDue, passCopy, ready }),
+    ...openPuller(parts, view, { arrive, departed: departed.has, onDue, passCopy, ready }),
     ...decider.link,
     status: () => statusOf({ ...parts, linkWatch }, committer.unsettled),
     ...createCatalogCalls({ ...parts, deliverer }, view, reconcile),
@@ -216,6 +220,14 @@ export function openSetHost(parts: SetHostParts): SetHost {
 
 const ignore = (): void => undefined;
 const nothing = (): undefined => undefined;
+
+/** @param onBack the connection is there again: what waited for it is due now */
+function followBroker({ broker, set, telemetry }: SetHostParts, onBack: () => void): () => void {
+  return broker.onState((state) => {
+    telemetry.set('setway_broker_state', { set }, brokerGauge[state]);
+    if (state === 'connected') onBack();
+  });
+}
 
 /** What edges ask of messages that are kept. */
 function callsAboutMessages(
@@ -271,7 +283,7 @@ async function connect({ broker, clock }: SetHostParts, view: HostView, maxMs: n
   await view.refresh();
 }
 
-interface DelivererLinks extends Pick<DeliverParts, 'arrive' | 'disable' | 'passCopy'> {
+interface DelivererLinks extends Pick<DeliverParts, 'arrive' | 'departed' | 'disable' | 'passCopy'> {
   readonly pulse: Pulse;
   readonly onDue: (afterMs: number, kind: AgendaKind) => void;
   readonly onBreaker: () => void;
@@ -297,7 +309,7 @@ function openDeliverer(
 function openPuller(
   parts: SetHostParts,
   view: HostView,
-  { ready, ...links }: Pick<PullParts, 'arrive' | 'onDue' | 'passCopy'> & Pick<SetHost, 'ready'>,
+  { ready, ...links }: Pick<PullParts, 'arrive' | 'departed' | 'onDue' | 'passCopy'> & Pick<SetHost, 'ready'>,
 ): ReturnType<typeof createPuller> {
   return createPuller({
     ...parts,

@@ -9,7 +9,7 @@
  * Topics that never leave the center have their lanes in the center whatever the buckets say. In a catalog that was
  * written before buckets were assigned, one of the SETs is chosen by the lane's name.
  */
-import { findRange, type RouteTable } from '../sets/route-table.ts';
+import { findPin, findRange, type RouteTable } from '../sets/route-table.ts';
 import { bucketOf } from '../sets/bucket.ts';
 import { route, type Candidate, type RouteRequest } from '../sets/route.ts';
 import { whenAllAreWell } from '../sets/well-table.ts';
@@ -32,11 +32,22 @@ export function laneHome(table: RouteTable, request: RouteRequest, lane: string)
   });
   const [first] = candidates;
   if (first && steady.has(first.reason)) return first;
+  if (isLeftBehind(table, request, lane)) throw noneLeft();
   const numbered = candidates.toSorted((a, b) => a.set.number - b.set.number);
   const owned = ownerOf(table, request, lane);
   const home = owned ?? numbered[table.ranges.length > 0 ? 0 : bucketOf(lane) % numbered.length];
   if (!home || home.set.status === 'fenced') throw noneLeft();
   return home;
+}
+
+/**
+ * Meant for a SET that is fenced and not taken over: what it has of the lane goes before what is new. When its buckets are
+ * others', so is what it had.
+ */
+function isLeftBehind(table: RouteTable, { topic, choice }: RouteRequest, lane: string): boolean {
+  const meant = choice?.set ?? findPin(table, topic.name, lane);
+  const set = table.sets[table.positions.get(meant ?? '') ?? -1];
+  return set?.status === 'fenced' && table.ranges.some((range) => range.set === set.id);
 }
 
 /** Undefined where the buckets have no say. */

@@ -182,6 +182,16 @@ export async function leave(sql: Sql, host: { readonly set: string; readonly hos
   await answerOf(sql`DELETE FROM host WHERE set_id = ${host.set} AND host = ${host.host}`);
 }
 
+/**
+ * Whether hosts of a SET have died: some have beaten, none of them within the expiry, and none has left by itself.
+ * @throws Problem `database-unavailable`: then nobody knows
+ */
+export async function areHostsDead(sql: Sql, set: string, expiryMs: number): Promise<boolean> {
+  const [row] = await answerOf(sql`
+    SELECT max(beat_at) < now() - make_interval(secs => ${expiryMs / 1000}) AS dead FROM host WHERE set_id = ${set}`);
+  return row?.['dead'] === true;
+}
+
 /** How many hosts of a SET beat within the expiry; hosts long gone are forgotten. */
 export async function countLiveHosts(sql: Sql, set: string, expiryMs: number): Promise<number> {
   const [row] = await answerOf(sql`

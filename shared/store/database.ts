@@ -54,6 +54,8 @@ const unavailableClasses = ['08', '53', '57'];
 
 /** Raised by `hold_tenure` (migration 0020). */
 const fencedCode = 'SW001';
+/** Raised by what asks for a fenced SET, or for one that is not being taken over (migration 0023). */
+const fenceWantedCode = 'SW002';
 
 /**
  * Awaits a query and turns the driver's errors into Problems: `database-unavailable` when the database did not answer
@@ -70,6 +72,12 @@ export async function answerOf<T>(query: Promise<T>): Promise<T> {
         cause: error,
         retryAfterSeconds: 1,
       });
+    if (code === fenceWantedCode)
+      throw new Problem(
+        'conflict',
+        'It is being taken over, or about to be: `setway sets take-over` goes on with it.',
+        { cause: error },
+      );
     if (code !== undefined && !unavailableClasses.includes(code.slice(0, 2))) {
       throw new Problem('internal', `The database refused a statement (SQLSTATE ${code}).`, { cause: error });
     }

@@ -22,6 +22,7 @@ import { deliveryCallbacks } from './migrations/0019-delivery-callbacks.ts';
 import { tenure } from './migrations/0020-tenure.ts';
 import { bucketAdmission } from './migrations/0021-bucket-admission.ts';
 import { mirror } from './migrations/0022-mirror.ts';
+import { takeOver } from './migrations/0023-take-over.ts';
 import { heldCopies } from './migrations/0024-held-copies.ts';
 
 const migrations = [
@@ -43,6 +44,7 @@ const migrations = [
   { number: 20, name: 'tenure', statements: tenure },
   { number: 21, name: 'bucket-admission', statements: bucketAdmission },
   { number: 22, name: 'mirror', statements: mirror },
+  { number: 23, name: 'take-over', statements: takeOver },
   { number: 24, name: 'held-copies', statements: heldCopies },
 ] as const;
 

@@ -32,6 +32,7 @@ export async function rotateDays(
       sql`SELECT DISTINCT to_date(right(relname, 8), 'YYYYMMDD')::text AS day FROM pg_class
         WHERE relkind = 'r' AND relname ~ '^(message|message_body|message_event|delivery|attempt)_[0-9]{8}$'
         AND right(relname, 8) < to_char(current_date - ${retention.days}::integer, 'YYYYMMDD') ORDER BY day LIMIT 1000`,
+      sql`DELETE FROM departure WHERE left_at < now() - make_interval(days => ${retention.days}::integer)`,
       // As the original: by its own age, or that of the time it was to be sent at.
       sql`DELETE FROM mirror_copy WHERE kept_at < now() - make_interval(days => ${retention.days}::integer)
         AND coalesce(due_at, kept_at) < now() - make_interval(days => ${retention.days}::integer)`,

@@ -176,6 +176,7 @@ export async function openOneSet(stack: CurrentStack): Promise<OneSet> {
         clock: mortalClock(systemClock, life),
         telemetry: createTelemetry(),
         shelves: async () => [],
+        departures: [],
         timing: { ...timing, ...options.timing },
       });
       host.start();

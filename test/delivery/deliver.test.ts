@@ -89,6 +89,7 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
     onRetry: () => undefined,
     onOwed: () => undefined,
     onFenced: () => undefined,
+    departed: () => false,
     hosts: () => 1,
     onBreaker: () => undefined,
     onAnswer: () => undefined,

@@ -91,6 +91,7 @@ function open(
     telemetry: createTelemetry(),
     subscription: subscriptionOf,
     passCopy: async () => undefined,
+    departed: () => false,
     arrive: async () => 'astray',
     onDue: () => undefined,
     ready: async () => undefined,

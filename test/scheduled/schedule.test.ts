@@ -29,6 +29,7 @@ it('every job is run by one expression, and every expression runs something', ()
     'replicate',
     'republish',
     'run-schedules',
+    'take-over',
   ]);
   expect(jobsOf('0 0 * * *')).toEqual([]);
 });

@@ -1,0 +1,236 @@
+/**
+ * A whole SET lost under traffic: its host killed, or asleep, or its database away. Siblings go on, take over what it had
+ * not delivered, in order, and nothing has its effect twice; then it comes back.
+ */
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { takeOverDead } from '../../scheduled/take-over.ts';
+import type { SeedInput } from '../../shared/catalog/seed.ts';
+import { at, cities, createClient, type Published } from '../stack/client.ts';
+import { useStack } from '../stack/current-stack.ts';
+import { deploy, directSettings, freshPrefix, type Deployment } from '../stack/deployment.ts';
+import { openJobProcess } from '../stack/job-process.ts';
+import { addListeners } from '../stack/listeners.ts';
+import { repoDir } from '../stack/ports.ts';
+import { signal } from '../stack/process-tree.ts';
+import { countWaiting } from '../stack/queue.ts';
+import { query } from '../stack/query.ts';
+import { startTcpProxy, type TcpProxy } from '../stack/tcp-proxy.ts';
+import { until } from '../stack/until.ts';
+import { startWebhookReceiver, type WebhookReceiver } from '../stack/webhook-receiver.ts';
+import { startNodeHost, type NodeHost } from './node-host.ts';
+
+const lost = 'hangzhou';
+let receiver: WebhookReceiver;
+let database: TcpProxy;
+let deployment: Deployment;
+let settings: Readonly<Record<string, string>>;
+/** Edge and hosts of all other SETs. */
+let others: NodeHost;
+/** Edge and host of the one that is lost. */
+let host: NodeHost;
+
+beforeAll(async () => {
+  const stack = useStack();
+  receiver = await startWebhookReceiver();
+  database = await startTcpProxy(stack.postgresUrl);
+  const change = (seed: SeedInput): SeedInput => {
+    const listening = addListeners(seed, receiver.url, {
+      ledger: { topic: 'kept', bindings: ['#'] },
+      stock: { bindings: ['#'], concurrency: 4 },
+    });
+    return {
+      ...listening,
+      topics: [...(listening.topics ?? []), { name: 'kept', owner: 'demo', durability: 'mirrored' }],
+      // All lanes begin at the SET that is lost.
+      buckets: [{ from: 0, to: 16_383, set: lost }],
+      subscriptions: listening.subscriptions?.map((each) => ({ ...each, timeoutMs: 1_000 })),
+      sets: listening.sets.map((set) =>
+        set.id === lost
+          ? {
+              ...set,
+              takeOver: 'automatic' as const,
+              databaseUrls: set.databaseUrls.map((url) => database.through(url)),
+            }
+          : set,
+      ),
+    };
+  };
+  deployment = await deploy(stack, freshPrefix('takeover'), () => undefined, change);
+  settings = {
+    ...deployment.settings,
+    ...directSettings(stack),
+    SETWAY_PORT: '0',
+    SETWAY_CRON: 'off',
+    SETWAY_CATALOG_MAX_AGE_MS: '200',
+    SETWAY_HEARTBEAT_SECONDS: '1',
+    SETWAY_HEARTBEAT_EXPIRY_SECONDS: '3',
+  };
+  others = await startNodeHost({ ...settings, SETWAY_HOSTED_SETS: 'center,frankfurt,virginia' });
+  host = await startNodeHost({ ...settings, SETWAY_HOSTED_SETS: lost });
+}, 60_000);
+afterAll(async () => {
+  await Promise.all([host.stop(), others.stop()]);
+  await receiver.stop();
+  await database.close();
+});
+
+async function setway(...args: readonly string[]): Promise<string> {
+  const main = path.join(repoDir, 'functions/cli/main.ts');
+  const env = { ...process.env, ...settings };
+  const { stdout } = await promisify(execFile)(process.execPath, [main, 'sets', ...args], { env });
+  return stdout;
+}
+
+interface Sent {
+  readonly id: string;
+  readonly lane: string;
+}
+
+async function publish(edge: NodeHost, message: Readonly<Record<string, unknown>>) {
+  return createClient(edge.url, deployment).publish<Published>(
+    { topic: 'events', ...message },
+    at(cities.shanghai),
+  );
+}
+
+async function accepted(edge: NodeHost, message: Readonly<Record<string, unknown>>): Promise<string> {
+  const { status, body } = await publish(edge, message);
+  if (status !== 202) throw new Error(`Not taken: ${JSON.stringify(body)}`);
+  return body.id;
+}
+
+/** Plain messages, and as many of each of a few lanes, one after the other within a lane. */
+async function traffic(edge: NodeHost, amount: number, topic = 'events'): Promise<readonly Sent[]> {
+  const names = ['', 'user-1', 'user-2', 'user-3'];
+  const sent = await Promise.all(
+    names.map(async (name) => {
+      const lane = name && `${name}-${topic}`;
+      const ids: Sent[] = [];
+      for (let n = 0; n < amount; n++)
+        ids.push({ lane, id: await accepted(edge, { topic, body: { n }, ...(lane ? { lane } : {}) }) });
+      return ids;
+    }),
+  );
+  return sent.flat();
+}
+
+/** What a guarded webhook makes of its calls: the first of each id, in order. */
+const effects = (): readonly string[] => [
+  ...new Set(receiver.calls.map(({ headers }) => String(headers['webhook-id']))),
+];
+
+async function allHeard(sent: readonly Sent[], deadlineMs = 60_000): Promise<void> {
+  await until(deadlineMs, () => {
+    const heard = new Set(effects());
+    return sent.every(({ id }) => heard.has(id));
+  });
+  const places = new Map(effects().map((id, place) => [id, place]));
+  for (const [lane, messages] of Map.groupBy(sent, ({ lane: name }) => name)) {
+    if (!lane) continue;
+    const order = messages.map(({ id }) => places.get(id) ?? -1);
+    expect(order, `the order of ${lane}`).toEqual(order.toSorted((a, b) => a - b));
+  }
+}
+
+/** Calls that a SET made, by what their header says. */
+const callsBy = (set: string): number =>
+  receiver.calls.filter(({ headers }) => headers['setway-set'] === set).length;
+
+describe('a SET that is lost', () => {
+  test('killed under traffic: the others go on at once, and with its lanes after the take-over', async () => {
+    receiver.holdAnswers('/stock', 100);
+    const url = deployment.databaseUrls[lost] ?? '';
+    const before = await traffic(host, 25);
+    await host.kill();
+    expect((await query(url, 'SELECT FROM agenda')).length, 'killed in the middle').toBeGreaterThan(0);
+    const plain = await accepted(others, { body: {} });
+    expect((await publish(others, { body: {}, lane: 'user-1-events' })).status).toBe(503);
+    expect(await setway('take-over', lost)).toContain('messages were taken over');
+    const after = await traffic(others, 3);
+    receiver.holdAnswers('/stock', 0);
+    await allHeard([...before, { id: plain, lane: '' }, ...after]);
+    // Nothing is left behind.
+    expect(await query(url, 'SELECT FROM departure WHERE left_at IS NULL')).toEqual([]);
+    expect(await query(url, 'SELECT FROM agenda')).toEqual([]);
+  }, 120_000);
+
+  test('comes back: what its queues still hold has no second effect, and it takes traffic again', async () => {
+    const told = receiver.calls.length;
+    const before = new Set(effects());
+    host = await startNodeHost({ ...settings, SETWAY_HOSTED_SETS: lost });
+    expect(await setway('activate', lost, '--take-back')).toContain('has buckets 0 to 5460 again');
+    await until(15_000, async () => (await publish(host, { body: {} })).body.set === lost);
+    const queues = ['setway.sub.stock', 'setway.sub.ledger'];
+    await until(15_000, async () => {
+      const waiting = await Promise.all(
+        queues.map((queue) => countWaiting(deployment.brokerUrls[lost] ?? '', queue)),
+      );
+      return waiting.every((amount) => amount === 0);
+    });
+    const again = receiver.calls.slice(told).map(({ headers }) => String(headers['webhook-id']));
+    expect(again.filter((id) => before.has(id))).toEqual([]);
+    await allHeard(await traffic(host, 3));
+  }, 60_000);
+
+  test('asleep: the others take over by themselves, and it does nothing when it wakes', async () => {
+    const jobs = openJobProcess(settings);
+    const takenOver = async () => (await jobs.run(takeOverDead))[0]?.handled;
+    expect(await takenOver(), 'while its host beats').toBe(0);
+    receiver.holdAnswers('/stock', 100);
+    const before = await traffic(host, 10);
+    signal(host.pid, 'SIGSTOP');
+    const calls = callsBy(lost);
+    await until(15_000, async () => (await takenOver()) === 1);
+    await jobs.close();
+    receiver.holdAnswers('/stock', 0);
+    await allHeard(before);
+    const told = receiver.calls.length;
+    signal(host.pid, 'SIGCONT');
+    // It knows by its next heartbeat at the latest.
+    await until(15_000, async () => {
+      const { body } = await createClient(host.url, deployment).publish({ topic: 'events', body: {} });
+      return body.set !== lost;
+    });
+    expect(callsBy(lost)).toBe(calls);
+    expect(new Set(receiver.calls.slice(told).map(({ headers }) => headers['setway-set']))).not.toContain(
+      lost,
+    );
+    await setway('activate', lost, '--take-back');
+  }, 120_000);
+});
+
+describe('a SET whose database is lost', () => {
+  test('what others keep copies of goes on; the rest waits, for all to see, until the database is back', async () => {
+    receiver.script(
+      '/stock',
+      Array.from({ length: 400 }, () => ({ status: 503 })),
+    );
+    receiver.script(
+      '/ledger',
+      Array.from({ length: 400 }, () => ({ status: 503 })),
+    );
+    await until(15_000, async () => (await publish(host, { body: {} })).body.set === lost);
+    const kept = await traffic(host, 5, 'kept').catch(() => []);
+    const plain = await accepted(host, { body: { n: 'left behind' } });
+    database.become('closed');
+    await host.kill();
+    receiver.script('/stock', []);
+    receiver.script('/ledger', []);
+    const said = await setway('take-over', lost);
+    expect(said).toContain('does not answer: what it holds waits there');
+    await allHeard(kept.filter(({ lane }) => lane === ''));
+    const metrics = await fetch(`${others.url}/metrics`, {
+      headers: { authorization: `Bearer ${deployment.apiKey}` },
+    });
+    expect(await metrics.text()).toContain(`# SET ${lost}`);
+    await expect(setway('activate', lost)).rejects.toThrow('stays fenced');
+    database.become('open');
+    await expect(setway('activate', lost)).rejects.toThrow('setway sets take-over hangzhou');
+    await setway('take-over', lost);
+    await allHeard([...kept, { id: plain, lane: '' }]);
+    expect(await setway('activate', lost)).toContain(`${lost}: active`);
+  }, 120_000);
+});
