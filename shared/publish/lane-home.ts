@@ -2,9 +2,9 @@
  * The one SET of a lane. Order in a lane is the order of commits in one database, so a lane has one home for all
  * publishers, wherever they are and whatever is healthy: the SET that its publisher names or its name is pinned to, else
  * the SET that has its bucket. The offer carries bucket and epoch, and the SET admits only what it has at that epoch: an
- * edge that knows an older one is refused, and corrects itself (at-home.ts). A lane never fails over: while its home is
- * away its publishes are refused for now, and other lanes go on. A SET that drains keeps its lanes until its buckets
- * have moved.
+ * edge that knows an older one is refused, and corrects itself (at-home.ts). While its home is away a lane's publishes are
+ * refused for now, and other lanes go on; a SET that is taken over leaves its lanes to those who get its buckets, and one
+ * that drains keeps them until its buckets have moved.
  *
  * Topics that never leave the center have their lanes in the center whatever the buckets say. In a catalog that was
  * written before buckets were assigned, one of the SETs is chosen by the lane's name.
@@ -26,16 +26,11 @@ export function laneHome(table: RouteTable, request: RouteRequest, lane: string)
     key: lane,
     ...(request.choice === undefined ? {} : { choice: request.choice }),
   };
-  const candidates = route(asked, whenAllAreWell(table), () => true, {
-    random: () => 0,
-    limit: table.sets.length,
-  });
-  const [first] = candidates;
+  const well = whenAllAreWell(table);
+  const [first] = route(asked, well, () => true, { random: () => 0, limit: 1 });
   if (first && steady.has(first.reason)) return first;
   if (isLeftBehind(table, request, lane)) throw noneLeft();
-  const numbered = candidates.toSorted((a, b) => a.set.number - b.set.number);
-  const owned = ownerOf(table, request, lane);
-  const home = owned ?? numbered[table.ranges.length > 0 ? 0 : bucketOf(lane) % numbered.length];
+  const home = ownerOf(table, request, lane) ?? standIn(table, asked, lane);
   if (!home || home.set.status === 'fenced') throw noneLeft();
   return home;
 }
@@ -48,6 +43,14 @@ function isLeftBehind(table: RouteTable, { topic, choice }: RouteRequest, lane: 
   const meant = choice?.set ?? findPin(table, topic.name, lane);
   const set = table.sets[table.positions.get(meant ?? '') ?? -1];
   return set?.status === 'fenced' && table.ranges.some((range) => range.set === set.id);
+}
+
+/** Where the buckets have no say: the first center, or, before buckets were assigned, by the lane's name. */
+function standIn(table: RouteTable, asked: RouteRequest, lane: string): Candidate | undefined {
+  const everybody = { random: () => 0, limit: table.sets.length };
+  const candidates = route(asked, whenAllAreWell(table), () => true, everybody);
+  const numbered = candidates.toSorted((a, b) => a.set.number - b.set.number);
+  return numbered[table.ranges.length > 0 ? 0 : bucketOf(lane) % numbered.length];
 }
 
 /** Undefined where the buckets have no say. */

@@ -16,6 +16,7 @@ import { benchIsolation, startIsolationReceiver, type IsolationReceiver } from '
 import { benchOrdered } from './ordered-bench.ts';
 import { benchRelease } from './release-bench.ts';
 import { figuresOf, renderTable } from './result.ts';
+import { benchRouting } from './routing-bench.ts';
 import { benchWaiting } from './waiting-bench.ts';
 import { createWorld, startBenchStack, type Report, type World } from './world.ts';
 import { createWebhookSecret } from '../../shared/webhook/signature.ts';
@@ -27,6 +28,7 @@ const report: Report = (line) => {
 
 async function bench(options: Options): Promise<void> {
   if (options.output === 'help') return print(help);
+  if (options.only === 'routing') return tell(options, benchRouting());
   const signalled = stopSignal();
   const stack = await Promise.race([startBenchStack(report), signalled]);
   if (typeof stack === 'string') process.exit(130); // what has started so far is killed with us
@@ -34,13 +36,15 @@ async function bench(options: Options): Promise<void> {
     const measuring = measure({ stack, report, seconds: options.seconds }, options);
     const measured = await Promise.race([measuring, signalled]);
     if (typeof measured === 'string') throw new Error(`Stopped by ${measured}`);
-    print(
-      options.output === 'json' ? `${JSON.stringify(figuresOf(measured))}\n` : `\n${renderTable(measured)}\n`,
-    );
+    tell(options, measured);
   } finally {
     report('stopping');
     await stack.stop();
   }
+}
+
+function tell({ output }: Options, measured: readonly Measurement[]): void {
+  print(output === 'json' ? `${JSON.stringify(figuresOf(measured))}\n` : `\n${renderTable(measured)}\n`);
 }
 
 async function measure(
@@ -59,6 +63,7 @@ async function measure(
   const onWorkerd = await createWorld(parts.stack, 'workerd', place);
   const measured: Measurement[] = [];
   if (only !== 'delivery') {
+    measured.push(...benchRouting());
     measured.push(await benchLoadGenerator(parts));
     measured.push(...(await benchPublishOnNode(parts, onNode)));
     measured.push(...(await benchPublishOnWorkerd(parts, onWorkerd)));

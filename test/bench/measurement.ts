@@ -6,7 +6,7 @@ export interface Measurement {
   readonly name: string;
   /** Per second. */
   readonly rate: number;
-  readonly unit: 'requests/s' | 'messages/s' | 'deliveries/s';
+  readonly unit: 'requests/s' | 'messages/s' | 'deliveries/s' | 'decisions/s';
   readonly p50Ms?: number;
   readonly p99Ms?: number;
   /** CPU time of the measured process per request. */
