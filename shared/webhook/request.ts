@@ -2,7 +2,8 @@
  * One guarded POST to a webhook. Whatever the receiver does, it comes back as a value within `timeoutMs`:
  *
  * - The time is total: connecting, sending, waiting and reading. A receiver that drips a byte now and then restarts no
- *   clock; a body that does not end in time is no answer, even after a 200.
+ *   clock; a body that does not end in time is no answer, even after a 200. One exception is workerd's: a flood of 1xx
+ *   answers is read without a pause, so that no timer of the process runs before it ebbs; then it ends.
  * - Redirects are not followed: the address behind one has passed no check.
  * - Bodies are asked for uncompressed, and at most 64 KiB of them are read, counted after any decoding. Beyond that the
  *   connection is dropped and the status counts. 1 KiB is kept, of failures only unless asked otherwise, as text for people.

@@ -77,6 +77,10 @@ describe.each(platforms)('delivery policy on $name', (platform) => {
     expect(
       await query(database, "SELECT 1 FROM agenda WHERE kind = 'redeliver' AND subscription = 'dropping'"),
     ).toEqual([]);
+    // What no try would help is dropped at once.
+    scene.receiver.script('/dropping', [{ status: 400 }]);
+    const refused = await delivery(await publish('dropping'), 'dropping', 'SKIPPED');
+    expect(refused.attempts).toMatchObject([{ status: 400, outcome: 'SKIPPED' }]);
   });
 
   it('Retry-After asks for no longer wait than the subscription takes', async () => {

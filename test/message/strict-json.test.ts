@@ -36,6 +36,10 @@ describe('the strict JSON reader', () => {
     expect(kindOf(bytes)).toBe('invalid-json');
   });
 
+  it('names a byte order mark, which nobody sees', () => {
+    expect(() => readStrictJson(Buffer.from('\ufeff{}'))).toThrow('byte order mark');
+  });
+
   it.each<[string, string]>([
     ['one level too many', nested(maxJsonDepth + 1)],
     ['a million levels', nested(1_000_000)],
