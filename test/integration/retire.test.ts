@@ -39,7 +39,7 @@ beforeAll(async () => {
   const broker = `amqp://${new URL(stack.amqpUrl).host}/${vhost}`;
   const where = ['--place', tokyo.join(','), '--management', stack.managementUrl];
   const { stderr } = await run('create', 'tokyo', ...where, '--broker', broker, '--database', databaseUrl);
-  expect(stderr).toBe('');
+  if (stderr !== '') throw new Error(stderr);
   const everything = { configure: '.*', write: '.*', read: '.*' };
   await management.users.permit(vhost, 'guest', everything);
 }, 60_000);
