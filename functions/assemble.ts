@@ -338,7 +338,6 @@ export function createJobParts(
     telemetry,
     visit,
     publisher: publisherOf(world, breaker, linkOf),
-    management: managementOf,
     webhookPolicy: webhookPolicy(settings),
     userDatabase: (url) => async (text, params) => ({ rows: await databaseAt(url).query(text, [...params]) }),
     clock: systemClock,

@@ -12,6 +12,7 @@ import {
   type SetIdentity,
 } from '../shared/fleet/apply-federation.ts';
 import { planFederation } from '../shared/fleet/federation.ts';
+import type { Management } from '../shared/topology/management.ts';
 import { forEachSet, type Job, type JobParts, type JobResult } from './run-job.ts';
 
 /** Copies of one statement. */
@@ -48,14 +49,11 @@ async function oneByOne(sets: readonly string[], work: (set: string) => Promise<
 }
 
 /** Of the SETs that take part and answer: two that do not are looked at when they do. */
-async function identitiesOf(
-  { management }: JobParts,
-  catalog: Catalog,
-): Promise<ReadonlyMap<string, SetIdentity>> {
+async function identitiesOf(parts: JobParts, catalog: Catalog): Promise<ReadonlyMap<string, SetIdentity>> {
   const members = [...catalog.sets.keys()].filter((set) => isMember(catalog, set));
   const known = await Promise.all(
     members.map(async (set) => {
-      const client = management(catalog, set);
+      const client = managementOf(parts, catalog, set);
       const identity = client && (await identityOf(client, vhostIn(catalog, set)).catch(() => undefined));
       return identity === undefined ? [] : ([[set, identity]] as const);
     }),
@@ -67,9 +65,15 @@ function isMember(catalog: Catalog, set: string): boolean {
   return planFederation(catalog, set).policies.length > 0;
 }
 
+/** Undefined: its RabbitMQ is looked after by hand. */
+function managementOf({ fleet }: JobParts, { access }: Catalog, set: string): Management | undefined {
+  const url = access.get(set)?.managementUrl;
+  return url === undefined ? undefined : fleet.management(url);
+}
+
 /** @returns how many steps */
-async function federate({ management }: JobParts, catalog: Catalog, set: string): Promise<number> {
-  const client = management(catalog, set);
+async function federate(parts: JobParts, catalog: Catalog, set: string): Promise<number> {
+  const client = managementOf(parts, catalog, set);
   if (client) return (await applyFederation(client, { catalog, set })).length;
   if (!isMember(catalog, set)) return 0;
   throw new Problem('invalid-settings', noManagement);

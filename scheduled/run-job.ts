@@ -2,7 +2,7 @@
  * Around every cron function: run it for each SET, apart from the others, and report what it did. Every job is claim,
  * handle, finish on the agenda, so two runs at once, or a run beside a live host, do no harm.
  */
-import type { Catalog, CatalogSource } from '../shared/catalog/catalog.ts';
+import type { CatalogSource } from '../shared/catalog/catalog.ts';
 import type { KeptVersion } from '../shared/catalog/listening.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { FleetParts } from '../shared/fleet/fleet.ts';
@@ -15,7 +15,6 @@ import type { Publisher } from '../shared/publish/publisher.ts';
 import type { SetLink } from '../shared/sets/set-link.ts';
 import type { Shelf } from '../shared/store/shelf.ts';
 import type { Store, Retention } from '../shared/store/store.ts';
-import type { Management } from '../shared/topology/management.ts';
 import type { Telemetry } from '../shared/telemetry.ts';
 import type { WebhookUrlPolicy } from '../shared/webhook/address.ts';
 
@@ -46,8 +45,6 @@ export interface JobParts {
   /** Lets `work` use a host of the SET; a host that was opened for it is stopped afterwards. */
   visit<T>(set: string, work: (host: HostAtWork) => Promise<T>): Promise<T>;
   databases(set: string): Promise<SetDatabases>;
-  /** The management of a SET's RabbitMQ; undefined: it is looked after by hand. */
-  readonly management: (catalog: Pick<Catalog, 'access'>, set: string) => Management | undefined;
   /** Publishes through whatever hosts there are, or hosts opened for it. */
   readonly publisher: Publisher;
   /** Where the callbacks of what an outbox holds may go. */
