@@ -19,9 +19,10 @@ export const statusAction: SetAction = {
 };
 
 function told(report: SetReport): string {
-  const { id, number, kind, status, weight, version, ailments, drift, left, links } = report;
+  const { id, number, kind, status, weight, capacity, version, ailments, drift, left, links } = report;
   const rabbit = version === undefined ? [] : [`RabbitMQ ${version}`];
-  const head = [`${id} (${kind} ${number})`, status, `weight ${weight}`, ...rabbit];
+  const most = capacity === undefined ? [] : [`up to ${capacity}/s`];
+  const head = [`${id} (${kind} ${number})`, status, `weight ${weight}`, ...most, ...rabbit];
   const lists = [
     ['!', ailments],
     ['drift', drift],

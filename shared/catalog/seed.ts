@@ -26,7 +26,7 @@ export const set = z.strictObject({
     .max(64),
   /** RabbitMQ's management API with its administrator: what `setway sets` looks and works through. Kept sealed. */
   managementUrl: z.url({ protocol: /^https?$/ }).optional(),
-  /** Messages per second it takes without falling behind: SETs share traffic by weight and what each has left of it. */
+  /** Messages per second it takes without falling behind, for people: `setway sets status` tells it. */
   capacity: z.int().min(1).max(1_000_000).optional(),
   /** What `reconcile-topology` does when RabbitMQ is not what it should be; without it, it reports. */
   drift: z.enum(['report', 'repair']).optional(),

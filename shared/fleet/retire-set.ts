@@ -4,7 +4,7 @@
  *   1. refused while it takes messages, while keys or buckets are its own, while anything is left in it
  *   2. on demand, what waits in its queues is shovelled to a sibling, whose hosts deliver it under the same ids
  *   3. fenced: its hosts stop, and when nobody consumes any more it is looked at again: what they had in hand is ready now
- *   4. vhost and user go if Setway made them, else its own exchanges and queues
+ *   4. federation is unpicked; vhost and user go if Setway made them, else its own exchanges and queues
  *   5. the entry leaves the catalog; its number stays taken, since ids carry it
  *
  * Databases stay: they hold the history. Whoever dies in between runs it again: what is gone already is fine.
@@ -48,6 +48,7 @@ export async function retireSet(parts: FleetParts, { id, shovelTo }: Retirement)
     await moveSet(parts, id, 'draining');
     refuseLeft(id, lines);
   }
+  await unpick(parts, management, entry);
   await takeDown(management, entry);
   parts.report(`${id}: nothing left, its RabbitMQ is taken down`);
   await removeEntry(parts, found);
@@ -108,6 +109,26 @@ function refuseLeft(id: string, lines: readonly string[]): void {
   );
 }
 
+/** RabbitMQ deletes the queues in which siblings keep what waits for this SET only when its policies go before its vhost. */
+async function unpick(
+  { clock }: FleetParts,
+  management: Management,
+  { brokerUrls }: SetEntry,
+): Promise<void> {
+  const { vhost } = loginOf(brokerUrls[0] ?? '');
+  if (!(await management.vhosts.find(vhost))) return;
+  await removeFederation(management, vhost);
+  const endMs = clock.nowMs() + unpickedWithinMs;
+  // Without the plugin there are no links.
+  const links = () => management.links.federation(vhost).catch(() => []);
+  while ((await links()).length > 0 && clock.nowMs() < endMs)
+    await new Promise<void>((resolve) => void clock.after(lookEveryMs, resolve));
+}
+
+/** A link that does not reach its upstream cannot tidy up there: the queue there expires by itself. */
+const unpickedWithinMs = 5_000;
+const lookEveryMs = 200;
+
 async function takeDown(management: Management, entry: SetEntry): Promise<void> {
   const { vhost, user } = loginOf(entry.brokerUrls[0] ?? '');
   if (entry.access === 'managed') {
@@ -116,7 +137,6 @@ async function takeDown(management: Management, entry: SetEntry): Promise<void> 
     return;
   }
   if (!(await management.vhosts.find(vhost))) return;
-  await removeFederation(management, vhost);
   const isOurs = ({ name }: { readonly name: string }): boolean => name.startsWith('setway');
   for (const { name } of (await management.policies.list(vhost)).filter(isOurs))
     await management.policies.remove(vhost, name);

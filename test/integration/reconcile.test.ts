@@ -21,6 +21,9 @@ beforeAll(async () => {
     () => undefined,
     (seed) => ({
       ...seed,
+      topics: (seed.topics ?? []).map((topic) =>
+        topic.name === 'orders' ? { ...topic, replicate: { between: ours } } : topic,
+      ),
       sets: seed.sets.map((set) =>
         ours.includes(set.id) ? { ...set, managementUrl: stack.managementUrl } : set,
       ),
@@ -43,6 +46,7 @@ const gauge = (set: string): number | undefined =>
 
 it('applies to all SETs with a management URL, the canary first, and then says that all is well', async () => {
   const { stdout } = await setwaySets(deployment, 'apply', '--first', 'frankfurt');
+  expect(stdout).toContain('policy setway-topic-orders');
   expect(stdout.indexOf('frankfurt:')).toBeLessThan(stdout.indexOf('center:'));
   expect(await run()).toMatchObject({ handled: 0, failures: [] });
   expect([gauge('center'), gauge('frankfurt'), gauge('hangzhou')]).toEqual([0, 0, undefined]);
