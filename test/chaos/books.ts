@@ -7,7 +7,7 @@ import type { Deployment } from '../stack/deployment.ts';
 import type { AcceptedOrder } from './orders.ts';
 
 export interface Books {
-  /** Distinct ids in the databases of all SETs. After a failover whose first answer was lost, two SETs hold one id. */
+  /** Distinct ids of orders in the databases of all SETs. After a failover whose first answer was lost, two SETs hold one id. */
   readonly storedIds: number;
   readonly copies: number;
   readonly messageStates: Readonly<Record<string, number>>;
@@ -40,7 +40,7 @@ export async function readBooks({ deployment, accepted, receipts }: BooksParts):
   const ids = new Map([...accepted.values()].map((order) => [order.id, order]));
   const rows = (text: string) => askAll(deployment, text);
   const consumers = (text: string) => query(deployment.consumerDatabaseUrl, text);
-  const messages = await rows('SELECT id::text AS id, state AS name FROM message');
+  const messages = await rows(`SELECT id::text AS id, state AS name FROM message WHERE topic = 'orders'`);
   const deliveries = await rows(
     `SELECT message_id::text AS id, subscription || ' ' || state AS name FROM delivery`,
   );
@@ -83,8 +83,9 @@ export async function countDone(deployment: Deployment): Promise<number> {
 /** Of each SET in one cheap row: what keeps it from being settled. */
 const openWork = `
 SELECT (SELECT count(*)::int FROM agenda) AS agenda,
-  (SELECT count(*)::int FROM message WHERE state <> 'CONFIRMED') AS unconfirmed,
-  (SELECT count(*)::int * 2 FROM message) - (SELECT count(*)::int FROM delivery WHERE state = 'DONE') AS undelivered`;
+  (SELECT count(*)::int FROM message WHERE state <> 'CONFIRMED' AND topic = 'orders') AS unconfirmed,
+  (SELECT count(*)::int * 2 FROM message WHERE topic = 'orders')
+    - (SELECT count(*)::int FROM delivery WHERE state = 'DONE' AND subscription IN ('inventory', 'receipt')) AS undelivered`;
 
 /**
  * Waits until every stored message is confirmed and delivered to both consumer groups, and the agenda is empty.

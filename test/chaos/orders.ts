@@ -3,11 +3,14 @@
  * Idempotency-Key until somebody answers 202.
  */
 export interface OrdersOptions {
-  readonly url: string;
+  /** Edges: one that refuses or does not answer sends the publisher on to the next. */
+  readonly urls: readonly string[];
   readonly apiKey: string;
   readonly total: number;
   /** Requests under way at once. */
   readonly concurrency: number;
+  /** Between a 202 and the next request of the same turn; 0 unless said otherwise. */
+  readonly restMs?: number;
 }
 
 export interface AcceptedOrder {
@@ -25,6 +28,10 @@ export interface Orders {
   reached(amount: number): Promise<void>;
   /** Resolves when all are accepted. */
   readonly all: Promise<void>;
+  /** When each 202 arrived, by the monotonic clock. */
+  readonly acceptedAtMs: readonly number[];
+  /** Begins no further order; resolves when those begun are accepted. */
+  finish(): Promise<void>;
   /** Gives up what is not accepted yet. */
   stop(): void;
 }
@@ -40,18 +47,24 @@ const requestTimeoutMs = 8_000;
 /** A client of a test has less patience than Retry-After asks for. */
 const longestPauseMs = 1_000;
 
-export function publishOrders({ url, apiKey, total, concurrency }: OrdersOptions): Orders {
+export function publishOrders(options: OrdersOptions): Orders {
+  const { urls, apiKey, total, concurrency, restMs = 0 } = options;
   const accepted = new Map<string, AcceptedOrder>();
   const refusals = new Map<string, number>();
   const waiting: { readonly amount: number; readonly resolve: () => void }[] = [];
   const run = crypto.randomUUID();
+  const acceptedAtMs: number[] = [];
   let next = 0;
+  let end = total;
+  let edge = 0;
   let isStopped = false;
 
   const attempt = async (key: string, index: number): Promise<string | undefined> => {
     const { city, latitude, longitude } = cities[index % cities.length] ?? cities[0];
     const { sku, quantity } = orderOf(index);
-    const response = await fetch(`${url}/v1/messages`, {
+    const asked = edge;
+    const moveOn = (): void => void (edge = edge === asked ? edge + 1 : edge);
+    const response = await fetch(`${urls[asked % urls.length] ?? ''}/v1/messages`, {
       method: 'POST',
       signal: AbortSignal.timeout(requestTimeoutMs),
       headers: {
@@ -62,12 +75,16 @@ export function publishOrders({ url, apiKey, total, concurrency }: OrdersOptions
         'setway-longitude': longitude,
       },
       body: JSON.stringify({ topic: 'orders', body: { orderId: key, sku, quantity, city } }),
+    }).catch((error: unknown) => {
+      moveOn();
+      throw error;
     });
     const answer = (await response.json()) as { readonly id: string };
     if (response.status === 202) return answer.id;
     if (response.status < 500 && response.status !== 409)
       throw new TypeError(`An order was refused for good: ${response.status} ${JSON.stringify(answer)}`);
     count(`HTTP ${response.status}`);
+    if (response.status !== 409) moveOn();
     await pause(Number(response.headers.get('retry-after') ?? 0.2) * 1_000);
     return undefined;
   };
@@ -84,19 +101,28 @@ export function publishOrders({ url, apiKey, total, concurrency }: OrdersOptions
       });
       if (id === undefined) continue;
       accepted.set(key, { id, ...orderOf(index) });
+      acceptedAtMs.push(performance.now());
       for (const { amount, resolve } of waiting) if (accepted.size >= amount) resolve();
       return;
     }
   };
   const work = async (): Promise<void> => {
-    while (next < total && !isStopped) await publish(next++);
+    while (next < end && !isStopped) {
+      await publish(next++);
+      if (restMs > 0) await pause(restMs);
+    }
   };
   const all = Promise.all(Array.from({ length: concurrency }, work)).then(() => undefined);
   all.catch(() => undefined); // whoever awaits it is told
   return {
     accepted,
+    acceptedAtMs,
     refusals,
     all,
+    finish: () => {
+      end = next;
+      return all;
+    },
     reached: (amount) =>
       Promise.race([all, new Promise<void>((resolve) => waiting.push({ amount, resolve }))]),
     stop: () => (isStopped = true),

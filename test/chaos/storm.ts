@@ -35,9 +35,25 @@ const times = {
   SETWAY_ACCEPT_DEADLINE_MS: '6000',
 };
 
+/** What a scene stands on. */
+export interface SceneGround {
+  /** Of the receipts. */
+  readonly webhookPort: number;
+  readonly redisUrl: string;
+  readonly deploy: (prefix: string, change: (seed: SeedInput) => SeedInput) => Promise<Deployment>;
+}
+
+export function setScene(stack: Stack): Promise<Scene> {
+  return setSceneOn({
+    webhookPort: stack.ports.webhooks,
+    redisUrl: stack.redisUrl,
+    deploy: (prefix, change) => deploy(stack.addresses, prefix, () => {}, change),
+  });
+}
+
 /** The receipts are a consumer outside, which survives whatever is killed. */
-export async function setScene(stack: Stack): Promise<Scene> {
-  const port = stack.ports.webhooks;
+export async function setSceneOn(ground: SceneGround): Promise<Scene> {
+  const port = ground.webhookPort;
   const endpoint = { url: `http://127.0.0.1:${port}/receipt` };
   const change = (seed: SeedInput): SeedInput => ({
     ...seed,
@@ -50,13 +66,13 @@ export async function setScene(stack: Stack): Promise<Scene> {
     })),
   });
   const prefix = `chaos${crypto.randomUUID().slice(0, 8)}`;
-  const deployment = await deploy(stack.addresses, prefix, () => {}, change);
+  const deployment = await ground.deploy(prefix, change);
   const receipt = deployment.seed.subscriptions?.find(({ name }) => name === 'receipt');
   const receiver = await startReceiver({
     port,
     secrets: receipt?.secrets ?? [],
     subscription: 'receipt',
-    redisUrl: stack.redisUrl,
+    redisUrl: ground.redisUrl,
     databaseUrl: deployment.consumerDatabaseUrl,
   });
   return {
@@ -80,7 +96,7 @@ export interface Storm {
 export async function weather(scene: Scene, { url, strike }: Storm): Promise<Books> {
   const { deployment, receipts } = scene;
   const endMs = performance.now() + stormDeadlineMs;
-  const orders = publishOrders({ url, apiKey: deployment.apiKey, total: totalOrders, concurrency });
+  const orders = publishOrders({ urls: [url], apiKey: deployment.apiKey, total: totalOrders, concurrency });
   const parts = { deployment, accepted: orders.accepted, receipts };
   try {
     await orders.reached(acceptedBefore);
@@ -110,8 +126,7 @@ async function assertMidFlight(deployment: Deployment, { accepted }: Orders): Pr
 }
 
 /** Every accepted message, on both consumer groups, exactly once; and nothing else. */
-export const exactlyOnce: Partial<Books> = {
-  storedIds: totalOrders,
+export const effectsOnce: Partial<Books> = {
   acceptedAndLost: [],
   doubledLines: 0,
   linesOfNobody: 0,
@@ -120,3 +135,5 @@ export const exactlyOnce: Partial<Books> = {
   wrongStock: [],
   agenda: {},
 };
+
+export const exactlyOnce: Partial<Books> = { ...effectsOnce, storedIds: totalOrders };

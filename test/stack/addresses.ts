@@ -18,7 +18,7 @@ export interface StackAddresses {
 }
 
 /** @example amqpUrlOf(addresses, 'hangzhou') // amqp://guest:guest@127.0.0.1:18700/hangzhou */
-export function amqpUrlOf({ amqpUrl }: StackAddresses, vhost: string): string {
+export function amqpUrlOf({ amqpUrl }: Pick<StackAddresses, 'amqpUrl'>, vhost: string): string {
   const url = new URL(amqpUrl);
   url.pathname = `/${encodeURIComponent(vhost)}`;
   return url.href;

@@ -55,12 +55,30 @@ export async function deploy(
   const urls = (urlOf: (name: string) => string) =>
     Object.fromEntries(demoSets.map(({ id }) => [id, urlOf(nameOf(id))]));
   const brokerUrls = urls((name) => amqpUrlOf(addresses, name));
-  const databaseUrls = urls((name) => postgresUrlOf(addresses, name));
+  await Promise.all(demoSets.map(({ id }) => createVhost(addresses, nameOf(id))));
+  return deployOn({ addresses, prefix, sets: demoSets.map(({ id }) => id), brokerUrls }, report, change);
+}
+
+/** Where a deployment is to be. The vhosts are there already; the databases need not be. */
+export interface Ground {
+  /** Of Postgres. */
+  readonly addresses: StackAddresses;
+  readonly prefix: string;
+  /** Ids of SETs of the demo world, the center of the catalog first. */
+  readonly sets: readonly string[];
+  readonly brokerUrls: Readonly<Record<string, string>>;
+}
+
+/** @param change makes another seed of the demo's, before what it names is created */
+export async function deployOn(
+  { addresses, prefix, sets, brokerUrls }: Ground,
+  report: (line: string) => void,
+  change: (seed: SeedInput) => SeedInput,
+): Promise<Deployment> {
+  const nameOf = (part: string): string => `${prefix}_${part}`;
+  const databaseUrls = Object.fromEntries(sets.map((id) => [id, postgresUrlOf(addresses, nameOf(id))]));
   const consumerDatabaseUrl = postgresUrlOf(addresses, nameOf('consumers'));
-  await Promise.all([
-    ...demoSets.map(({ id }) => createVhost(addresses, nameOf(id))),
-    ...[...demoSets.map(({ id }) => id), 'consumers'].map((part) => createDatabase(addresses, nameOf(part))),
-  ]);
+  await Promise.all([...sets, 'consumers'].map((part) => createDatabase(addresses, nameOf(part))));
   const demo = demoSeed({
     brokerUrl: (set) => brokerUrls[set] ?? '',
     databaseUrl: (set) => databaseUrls[set] ?? '',

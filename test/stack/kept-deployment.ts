@@ -34,16 +34,33 @@ export function readDeployment(dir: string): Deployment {
   return keptSchema.parse(JSON.parse(readFileSync(deploymentFile(dir), 'utf8'))).deployment;
 }
 
+/** How a deployment is made when none is kept, and its vhosts when the brokers have new data. */
+export interface DeploymentMaker {
+  make(log: Log): Promise<Deployment>;
+  createVhost(set: string, vhost: string): Promise<void>;
+}
+
+function onOneBroker(addresses: StackAddresses): DeploymentMaker {
+  return {
+    make: (log) => deploy(addresses, 'setway', log, inStep),
+    createVhost: (_set, vhost) => createVhost(addresses, vhost),
+  };
+}
+
 /**
  * The kept deployment with migrations that are new applied, or a new one.
  *
  * @throws when the kept one does not fit the stack or this version, with the remedy
  */
-export async function openDeployment(addresses: StackAddresses, log: Log): Promise<Deployment> {
+export async function openDeployment(
+  addresses: StackAddresses,
+  log: Log,
+  maker: DeploymentMaker = onOneBroker(addresses),
+): Promise<Deployment> {
   const file = deploymentFile(addresses.dir);
   const servers = { amqpUrl: addresses.amqpUrl, postgresUrl: addresses.postgresUrl };
-  if (existsSync(file)) return reopen(file, servers, { addresses, log });
-  const deployment = await deploy(addresses, 'setway', log, inStep);
+  if (existsSync(file)) return reopen(file, servers, { maker, log });
+  const deployment = await maker.make(log);
   writeFileSync(file, JSON.stringify({ servers, deployment }, null, 2), { mode: 0o600 });
   return deployment;
 }
@@ -54,7 +71,7 @@ export async function openDeployment(addresses: StackAddresses, log: Log): Promi
  */
 const concurrency = 4;
 
-function inStep(seed: SeedInput): SeedInput {
+export function inStep(seed: SeedInput): SeedInput {
   return {
     ...seed,
     subscriptions: seed.subscriptions?.map((subscription) => ({ ...subscription, concurrency })),
@@ -64,7 +81,7 @@ function inStep(seed: SeedInput): SeedInput {
 async function reopen(
   file: string,
   servers: z.infer<typeof keptSchema>['servers'],
-  { addresses, log }: { readonly addresses: StackAddresses; readonly log: Log },
+  { maker, log }: { readonly maker: DeploymentMaker; readonly log: Log },
 ): Promise<Deployment> {
   try {
     const kept = keptSchema.parse(JSON.parse(readFileSync(file, 'utf8')));
@@ -74,8 +91,10 @@ async function reopen(
     if (moved) throw new Error(`It was made for other servers (${moved[0]}).`);
     const { deployment } = kept;
     parseSeed(deployment.seed); // an older version may have meant another shape
-    const vhosts = Object.values(deployment.brokerUrls).map((url) => new URL(url).pathname.slice(1));
-    await Promise.all(vhosts.map((vhost) => createVhost(addresses, decodeURIComponent(vhost))));
+    const vhosts = Object.entries(deployment.brokerUrls).map(
+      ([set, url]) => [set, decodeURIComponent(new URL(url).pathname.slice(1))] as const,
+    );
+    await Promise.all(vhosts.map(([set, vhost]) => maker.createVhost(set, vhost)));
     await upgrade(deployment, log);
     return deployment;
   } catch (error) {

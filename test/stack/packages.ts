@@ -8,7 +8,7 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { hasDocker } from './compose.ts';
 import type { Log, Part } from './part.ts';
-import { findEpmd } from './rabbitmq.ts';
+import { findEpmd } from './rabbitmq-node.ts';
 
 export interface GivenAddresses {
   readonly rabbitmq?: { readonly amqpUrl: string; readonly managementUrl: string };
@@ -27,6 +27,14 @@ export interface Sources {
   readonly programs: Programs;
   /** Whether what is neither given nor installed runs in containers. */
   readonly rest: 'none' | 'containers';
+}
+
+/** What stands before a cluster. Only HAProxy must be there. */
+export interface BalancerPrograms {
+  readonly haproxy: string;
+  readonly keepalived: string | undefined;
+  /** `ip` of iproute2, for network namespaces. */
+  readonly ip: string | undefined;
 }
 
 type ServerName = Part['name'];
@@ -50,7 +58,10 @@ export async function findSources(env: NodeJS.ProcessEnv, log: Log): Promise<Sou
   if (missing.length === 0) return { given, programs, rest: 'none' };
   log(`not installed here: ${missing.join(', ')}`);
   if (canInstall()) {
-    await install(missing, log);
+    await install(
+      missing.map((name) => debianPackages[name]),
+      log,
+    );
     return { given, programs: findPrograms(env), rest: 'none' };
   }
   if (await hasDocker()) {
@@ -58,6 +69,53 @@ export async function findSources(env: NodeJS.ProcessEnv, log: Log): Promise<Sou
     return { given, programs, rest: 'containers' };
   }
   throw new Error(remedies(missing));
+}
+
+/**
+ * Finds HAProxy and Keepalived, installing them when that is possible and needed.
+ *
+ * @throws when HAProxy cannot be had, with the remedy
+ */
+export async function findBalancerPrograms(env: NodeJS.ProcessEnv, log: Log): Promise<BalancerPrograms> {
+  await installTools(['haproxy', 'keepalived', 'ip'], env, log);
+  const haproxy = findTool('haproxy', env);
+  if (haproxy === undefined)
+    throw new Error(`The nodes of a cluster need HAProxy before them. ${toolRemedy('haproxy')}`);
+  return { haproxy, keepalived: findTool('keepalived', env), ip: findTool('ip', env) };
+}
+
+/** The packet filter, with which tests cut networks; undefined when it cannot be had, or we are not root. */
+export async function findPacketFilter(env: NodeJS.ProcessEnv, log: Log): Promise<string | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  await installTools(['nft'], env, log);
+  return findTool('nft', env);
+}
+
+const toolPackages = {
+  haproxy: 'haproxy',
+  keepalived: 'keepalived',
+  ip: 'iproute2',
+  nft: 'nftables',
+} as const;
+type Tool = keyof typeof toolPackages;
+
+async function installTools(tools: readonly Tool[], env: NodeJS.ProcessEnv, log: Log): Promise<void> {
+  const missing = tools.filter((tool) => findTool(tool, env) === undefined);
+  if (missing.length === 0 || !canInstall()) return;
+  log(`not installed here: ${missing.join(', ')}`);
+  await install(
+    missing.map((tool) => toolPackages[tool]),
+    log,
+  );
+}
+
+function findTool(tool: Tool, env: NodeJS.ProcessEnv): string | undefined {
+  const folders = (env['PATH'] ?? '').split(path.delimiter).filter(Boolean);
+  return firstProgram(tool, [...folders, '/usr/sbin', '/sbin', '/usr/local/sbin']);
+}
+
+function toolRemedy(tool: Tool): string {
+  return `On Debian or Ubuntu: apt-get install ${toolPackages[tool]} (run as root, this command does it for you).`;
 }
 
 function remedies(missing: readonly ServerName[]): string {
@@ -127,8 +185,7 @@ function canInstall(): boolean {
  * Debian packages start their servers at once. A policy that forbids it lies there meanwhile, unless the machine has
  * one already (containers do). RabbitMQ's package starts epmd all the same: that one is ended again.
  */
-async function install(missing: readonly ServerName[], log: Log): Promise<void> {
-  const packages = missing.map((name) => debianPackages[name]);
+async function install(packages: readonly string[], log: Log): Promise<void> {
   const policy = '/usr/sbin/policy-rc.d';
   const isOurPolicy = !existsSync(policy);
   const hadEpmd = await isListening(4369);

@@ -28,6 +28,8 @@ export const portsPerStack = 20;
 
 /** `npm start`; below the ephemeral ports of Linux (32768 and up), so no outgoing connection sits on one. */
 export const defaultPortBase = 18_700;
+/** `npm run stack:ha`. */
+export const haPortBase = 18_740;
 /** `npm test`; private stacks of single test files follow in steps of `portsPerStack`. */
 export const testPortBase = 19_700;
 

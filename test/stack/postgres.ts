@@ -1,9 +1,10 @@
 /** Postgres with fsync on: what a 202 promises must be measured and tested on the durability users get. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { listProcesses } from './process-tree.ts';
 import type { Log, Part } from './part.ts';
@@ -52,10 +53,10 @@ export function createPostgres({ binDir, dir, port, log }: PostgresPlace): Part 
   });
   return {
     name: 'postgres',
-    start: () => {
-      initialise({ binDir, home, data, user, log });
+    start: async () => {
+      await initialise({ binDir, home, data, user, log });
       removeStaleLock(data);
-      return server.start(() => checkPostgres(postgresUrlAt(port)), 60_000);
+      await server.start(() => checkPostgres(postgresUrlAt(port)), 60_000);
     },
     stop: () => server.stop(),
     kill: () => server.kill(),
@@ -102,13 +103,13 @@ export function erasePostgres({ dir, port }: { dir: string; port: number }): voi
 }
 
 /** An interrupted initdb must not pass for a finished one, so it works beside and is renamed when done. */
-function initialise(place: {
+async function initialise(place: {
   binDir: string;
   home: string;
   data: string;
   user: User | undefined;
   log: Log;
-}): void {
+}): Promise<void> {
   const { binDir, home, data, user, log } = place;
   if (existsSync(data)) return;
   log('postgres: creating the data folder');
@@ -124,11 +125,8 @@ function initialise(place: {
     '--locale=C',
     '--no-instructions',
   ];
-  execFileSync(path.join(binDir, 'initdb'), args, {
-    cwd: home,
-    stdio: ['ignore', 'ignore', 'pipe'],
-    ...user,
-  });
+  // Not execFileSync: what starts beside it would get its answers late, and take that for silence.
+  await promisify(execFile)(path.join(binDir, 'initdb'), args, { cwd: home, ...user });
   renameSync(draft, data);
 }
 

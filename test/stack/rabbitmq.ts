@@ -1,15 +1,18 @@
 /**
- * A RabbitMQ node of our own: own ports, own data, own Erlang cookie and its own epmd (Erlang's port mapper, which
- * a node would otherwise start as a daemon and leave behind). Management, federation and shovel are on.
+ * A RabbitMQ of our own for one stack: a single node, and the epmd it needs. Management, federation and shovel are on.
  */
-import { execFile } from 'node:child_process';
-import { existsSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import type { BrokerPart } from './part.ts';
 import type { Ports } from './ports.ts';
-import { ServerProcess } from './server-process.ts';
+import {
+  controlNode,
+  epmdProcess,
+  nodeProcess,
+  writeNodeFiles,
+  type BrokerPorts,
+  type NodePlace,
+} from './rabbitmq-node.ts';
 
 export interface RabbitmqPlace {
   readonly program: string;
@@ -18,42 +21,27 @@ export interface RabbitmqPlace {
   readonly ports: Ports;
 }
 
-const plugins = [
-  'rabbitmq_management',
-  'rabbitmq_federation',
-  'rabbitmq_federation_management',
-  'rabbitmq_shovel',
-  'rabbitmq_shovel_management',
-];
-
 /** Erlang: write every dets table of the node to disk. */
 export const syncTables = '[dets:sync(Table) || Table <- dets:all()].';
 
 export function createRabbitmq({ program, epmdProgram, dir, ports }: RabbitmqPlace): BrokerPart {
-  const home = path.join(dir, 'rabbitmq');
-  const env = environment(home, ports);
-  const epmd = new ServerProcess({
-    name: 'epmd',
-    command: epmdProgram,
-    args: ['-port', String(ports.epmd), '-address', '127.0.0.1'],
-    env,
-    stopSignal: 'SIGTERM',
-    dir,
-  });
-  const node = new ServerProcess({
+  const place: NodePlace = {
     name: 'rabbitmq',
-    command: program,
-    args: [],
-    env,
-    cwd: dir,
-    stopSignal: 'SIGTERM',
+    program,
     dir,
-  });
+    home: path.join(dir, 'rabbitmq'),
+    nodeName: `setway-${ports.amqp}@localhost`,
+    address: '127.0.0.1',
+    ports,
+    schedulers: 2,
+  };
+  const epmd = epmdProcess({ dir, port: ports.epmd }, { epmdProgram, addresses: [place.address] });
+  const node = nodeProcess(place);
   return {
     name: 'rabbitmq',
     start: async () => {
-      writeConfiguration(home, ports);
-      await epmd.start(() => checkPort(ports.epmd), 5_000);
+      writeNodeFiles(place);
+      await epmd.start(() => checkPort(ports.epmd), 20_000);
       await node.start(() => checkRabbitmq(managementUrlAt(ports), amqpUrlAt(ports)), 90_000);
     },
     stop: async () => {
@@ -63,21 +51,16 @@ export function createRabbitmq({ program, epmdProgram, dir, ports }: RabbitmqPla
     kill: () => node.kill(),
     pause: () => node.pause(),
     resume: () => node.resume(),
-    syncQueueNames: async () => {
-      await promisify(execFile)(path.join(path.dirname(program), 'rabbitmqctl'), ['eval', syncTables], {
-        env,
-        cwd: dir,
-      });
-    },
+    syncQueueNames: async () => void (await controlNode(place, 'eval', syncTables)),
   };
 }
 
-export function amqpUrlAt({ amqp }: Ports): string {
-  return `amqp://guest:guest@127.0.0.1:${amqp}`;
+export function amqpUrlAt({ amqp }: Pick<BrokerPorts, 'amqp'>, host = '127.0.0.1'): string {
+  return `amqp://guest:guest@${host}:${amqp}`;
 }
 
-export function managementUrlAt({ management }: Ports): string {
-  return `http://guest:guest@127.0.0.1:${management}`;
+export function managementUrlAt({ management }: Pick<BrokerPorts, 'management'>, host = '127.0.0.1'): string {
+  return `http://guest:guest@${host}:${management}`;
 }
 
 /** @throws when the management API or the AMQP port does not answer */
@@ -114,56 +97,8 @@ export async function callManagement(
   return response;
 }
 
-/** Settings from the user's own RabbitMQ must not leak in. https://www.rabbitmq.com/docs/configure#supported-environment-variables */
-function environment(home: string, ports: Ports): NodeJS.ProcessEnv {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(RABBITMQ|ERL)_/.test(name));
-  const schedulers = '+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none'; // no busy waiting beside what is measured
-  return {
-    ...Object.fromEntries(inherited),
-    HOME: home, // where Erlang keeps its cookie
-    ERL_EPMD_PORT: String(ports.epmd),
-    ERL_EPMD_ADDRESS: '127.0.0.1',
-    RABBITMQ_NODENAME: `setway-${ports.amqp}@localhost`,
-    RABBITMQ_DIST_PORT: String(ports.erlang),
-    RABBITMQ_MNESIA_BASE: path.join(home, 'data'),
-    RABBITMQ_LOG_BASE: path.join(home, 'log'),
-    RABBITMQ_PID_FILE: path.join(home, 'pid'),
-    RABBITMQ_CONFIG_FILE: path.join(home, 'rabbitmq.conf'),
-    RABBITMQ_ADVANCED_CONFIG_FILE: path.join(home, 'none.config'),
-    RABBITMQ_CONF_ENV_FILE: path.join(home, 'none.env'),
-    RABBITMQ_ENABLED_PLUGINS_FILE: path.join(home, 'enabled_plugins'),
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `${schedulers} -start_epmd false -kernel inet_dist_use_interface {127,0,0,1}`,
-  };
-}
-
-function writeConfiguration(home: string, ports: Ports): void {
-  for (const folder of ['data', 'log']) mkdirSync(path.join(home, folder), { recursive: true });
-  const cookie = path.join(home, '.erlang.cookie');
-  if (!existsSync(cookie)) writeFileSync(cookie, crypto.randomUUID(), { mode: 0o400 });
-  writeFileSync(path.join(home, 'none.env'), '');
-  writeFileSync(path.join(home, 'enabled_plugins'), `[${plugins.join(',')}].\n`);
-  const settings = {
-    'listeners.tcp.1': `127.0.0.1:${ports.amqp}`,
-    'management.tcp.ip': '127.0.0.1',
-    'management.tcp.port': ports.management,
-    'log.file.level': 'warning',
-    'disk_free_limit.absolute': '50MB',
-    'vm_memory_high_watermark.absolute': '1GB',
-    collect_statistics_interval: 2000,
-  };
-  const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}\n`);
-  writeFileSync(path.join(home, 'rabbitmq.conf'), lines.join(''));
-}
-
-/** Erlang installs epmd in its own folder and, on most systems, a link in the path. */
-export function findEpmd(pathFolders: readonly string[]): string | undefined {
-  const inPath = pathFolders.map((folder) => path.join(folder, 'epmd'));
-  return [...inPath, ...globSync('/usr/{lib,local/lib,lib64}/erlang/erts-*/bin/epmd')].find((file) =>
-    existsSync(file),
-  );
-}
-
-async function checkPort(port: number, host = '127.0.0.1'): Promise<void> {
+/** @throws when nothing listens there, or does not answer within 1 s */
+export async function checkPort(port: number, host = '127.0.0.1'): Promise<void> {
   const socket = connect({ host, port, timeout: 1_000 });
   try {
     await new Promise<void>((resolve, reject) => {

@@ -35,10 +35,14 @@ export interface ServerProgram {
 /** RabbitMQ needs about 6 s; after this the program is killed. */
 const stopDeadlineMs = 20_000;
 
+/** What runs now, to be killed with us if we end without stopping it. */
+const running = new Set<() => void>();
+process.on('exit', () => running.forEach((kill) => kill()));
+
 export class ServerProcess {
   readonly #program: ServerProgram;
   #child: ChildProcess | undefined;
-  readonly #lastResort = () => this.#killNow();
+  readonly #lastResort = (): void => void this.#killNow();
 
   constructor(program: ServerProgram) {
     this.#program = program;
@@ -52,7 +56,7 @@ export class ServerProcess {
   async start(isReady: () => Promise<void>, deadlineMs: number): Promise<void> {
     if (this.#tree().length > 0) return;
     this.#child = this.#spawn();
-    process.on('exit', this.#lastResort);
+    running.add(this.#lastResort);
     try {
       await Promise.race([until(isReady, deadlineMs), this.#failure()]);
     } catch (error) {
@@ -61,6 +65,11 @@ export class ServerProcess {
         cause: error,
       });
     }
+  }
+
+  /** Undefined while it does not run. */
+  get pid(): number | undefined {
+    return this.#tree()[0]?.pid;
   }
 
   async stop(): Promise<void> {
@@ -77,7 +86,7 @@ export class ServerProcess {
   async kill(): Promise<void> {
     const tree = this.#killNow();
     await gone(tree, stopDeadlineMs);
-    process.off('exit', this.#lastResort);
+    running.delete(this.#lastResort);
     rmSync(this.#pidFile, { force: true });
     this.#child = undefined;
   }

@@ -14,7 +14,7 @@ export interface CommandOutput {
 }
 
 function environment({ settings }: Pick<Deployment, 'settings'>): Readonly<Record<string, string>> {
-  return { ...settings, ...directSettings(useStack()) };
+  return { ...directSettings(useStack()), ...settings };
 }
 
 /** A process of its own. @example const { stdout } = await setway(deployment, 'sets', 'status'); */
