@@ -67,8 +67,13 @@ describe.each(platforms)('native AMQP clients on $name', (platform) => {
     expect(first?.properties.headers).toMatchObject({
       'setway-tag': 'eu.created',
       'setway-key': 'user-42',
+      'setway-owner': 'demo',
+      'setway-mode': 'confirm',
+      'setway-set': 'frankfurt',
       'setway-h-x-a': 'b',
     });
+    const acceptedAtMs = Number(first?.properties.headers?.['setway-accepted-at']);
+    expect(Math.abs(acceptedAtMs - Date.now())).toBeLessThan(600_000);
     expect(first?.routingKey).toBe('eu.created');
     expect(first?.bodyToString()).toBe('{"n":1}');
     await channel.basicCancel(consumer.tag);
