@@ -1,6 +1,7 @@
 /** Marries take-overs to their machines. */
 import { listeningSince } from '../shared/catalog/listening.ts';
 import type { TakeOverParts } from '../shared/fleet/take-over.ts';
+import type { Sealer } from '../shared/sealed.ts';
 import type { Settings } from '../shared/settings.ts';
 import { copyCatalog, readKeptVersions, type RenewableCatalog } from '../shared/store/catalog.ts';
 import { openDatabase } from '../shared/store/database.ts';
@@ -9,20 +10,22 @@ import type { Hearer } from '../shared/store/handover.ts';
 import { openShelf } from '../shared/store/mirror.ts';
 import { openHandover } from '../shared/store/postgres-handover.ts';
 import { openStore } from '../shared/store/postgres-store.ts';
+import { createMoveParts } from './bucket-moves.ts';
 import { tagPattern } from '../shared/subscriptions/tag-pattern.ts';
 import type { SetAccess } from '../shared/catalog/catalog.ts';
 
 export interface TakeOverWorld {
   readonly settings: Pick<Settings, 'SETWAY_CATALOG_DATABASES'>;
   readonly catalog: RenewableCatalog;
+  readonly sealer: Sealer;
   readonly access: (set: string) => Promise<SetAccess>;
 }
 
 /** @example await takeOver(createTakeOverParts(world, print), { set: 'hangzhou' }) */
 export function createTakeOverParts(
-  { settings, catalog, access }: TakeOverWorld,
+  { settings, catalog, access, sealer }: TakeOverWorld,
   report: (line: string) => void,
-): TakeOverParts & { readonly spread: () => Promise<void> } {
+): TakeOverParts {
   const [center = '', ...others] = settings.SETWAY_CATALOG_DATABASES;
   const urlsOf = async (set: string): Promise<readonly string[]> => (await access(set)).databaseUrls;
   const spread = async (): Promise<void> => {
@@ -56,7 +59,7 @@ export function createTakeOverParts(
         ];
       });
     },
+    moves: createMoveParts({ center: openDatabase(center), sealer, onWritten: spread }),
     report,
-    spread,
   };
 }

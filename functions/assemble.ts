@@ -9,6 +9,7 @@ import { systemClock } from '../shared/clock.ts';
 import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
 import type { Courier } from '../shared/delivery/courier.ts';
 import type { FleetParts } from '../shared/fleet/fleet.ts';
+import { comeBack } from '../shared/fleet/come-back.ts';
 import { takeOver } from '../shared/fleet/take-over.ts';
 import { openSetHost, type SetHost } from '../shared/host/set-host.ts';
 import type { Register } from '../shared/host/register.ts';
@@ -199,6 +200,11 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
     catalog,
     catalogWriter,
     fleet: fleetOf(world, catalogWriter),
+    comeBack: (set) =>
+      comeBack(
+        createTakeOverParts(world, (line) => world.log({ fleet: line })),
+        set,
+      ),
     operators: settings.SETWAY_OPERATORS,
     moves: createMoveParts({ center, sealer: world.sealer, onWritten }),
     sealer: world.sealer,

@@ -21,6 +21,8 @@ export interface Services {
   readonly sealer: Sealer;
   /** The control plane of SETs. */
   readonly fleet: FleetParts;
+  /** Gives a SET back to its hosts and its traffic. @throws Problem `conflict` with what is missing */
+  readonly comeBack: (set: string) => Promise<void>;
   /** Owners whose keys may use it. */
   readonly operators: readonly string[];
   /** For moves of buckets between SETs. */

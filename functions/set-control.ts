@@ -42,7 +42,7 @@ export function setControlDoors(services: Services): readonly Door[] {
     apply(services),
     change(services),
     move(services, 'drain', 'draining'),
-    move(services, 'activate', 'active'),
+    activate(services),
     move(services, 'fence', 'fenced'),
     retire(services),
   ];
@@ -117,11 +117,18 @@ function change(services: Services): Door {
   };
 }
 
-function move(
-  services: Services,
-  action: 'drain' | 'activate' | 'fence',
-  status: 'draining' | 'active' | 'fenced',
-): Door {
+function activate(services: Services): Door {
+  return {
+    description: moveSetDescription('activate'),
+    async open({ request, parameter }) {
+      await authenticateOperator(request, services);
+      await services.comeBack(parameter('id'));
+      return answerJson(200, await reportSet(services.fleet, parameter('id')));
+    },
+  };
+}
+
+function move(services: Services, action: 'drain' | 'fence', status: 'draining' | 'fenced'): Door {
   return {
     description: moveSetDescription(action),
     async open({ request, parameter }) {

@@ -2,12 +2,10 @@
 import { parseArgs } from 'node:util';
 import { comeBack } from '../../shared/fleet/come-back.ts';
 import { takeOver, type TakeOverParts } from '../../shared/fleet/take-over.ts';
-import { driveMove, planMove, type MoveParts } from '../../shared/fleet/move-buckets.ts';
+import { driveMove, planMove } from '../../shared/fleet/move-buckets.ts';
 import { Problem } from '../../shared/problem.ts';
 import type { Holding } from '../../shared/sets/ownership.ts';
-import { openDatabase } from '../../shared/store/database.ts';
 import { readSettings } from '../../shared/settings.ts';
-import { createMoveParts } from '../bucket-moves.ts';
 import { createTakeOverParts } from '../assemble-take-over.ts';
 import { createWorld } from '../assemble.ts';
 import { openDrivers } from '../node/drivers.ts';
@@ -54,11 +52,7 @@ export const activateAction: SetAction = {
 };
 
 /** Of what it gave away, and nobody has moved since. */
-async function takeBack(
-  { handovers, moves }: TakeOverParts & { readonly moves: MoveParts },
-  set: string,
-  print: Print,
-): Promise<void> {
+async function takeBack({ handovers, moves }: TakeOverParts, set: string, print: Print): Promise<void> {
   const [home] = await handovers(set);
   const given = (await home?.lastPlan(set))?.given ?? [];
   const { buckets } = await moves.read();
@@ -81,10 +75,7 @@ async function takeBack(
 /** So long the lanes of a range are waited for, which are closed meanwhile. */
 const takeBackMs = 120_000;
 
-async function withParts(
-  print: Print,
-  work: (parts: TakeOverParts & { readonly moves: MoveParts }) => Promise<void>,
-): Promise<void> {
+async function withParts(print: Print, work: (parts: TakeOverParts) => Promise<void>): Promise<void> {
   const settings = readSettings(process.env);
   const drivers = openDrivers(settings);
   try {
@@ -93,10 +84,7 @@ async function withParts(
       inBackground: (begun) => void begun,
       log: () => undefined,
     });
-    const parts = createTakeOverParts(world, print);
-    const center = openDatabase(settings.SETWAY_CATALOG_DATABASES[0] ?? '');
-    const moves = createMoveParts({ center, sealer: world.sealer, onWritten: parts.spread });
-    await work({ ...parts, moves });
+    await work(createTakeOverParts(world, print));
   } finally {
     await drivers.close();
   }

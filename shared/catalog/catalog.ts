@@ -48,11 +48,11 @@ export interface Catalog {
   readonly access: ReadonlyMap<string, SetAccess>;
   /** By SET; what is not there is manual, with its database. */
   readonly fates?: ReadonlyMap<string, SetFate>;
-  /** Buckets on their way from one SET to another. */
-  readonly moves?: readonly BucketMove[] | undefined;
   readonly keys: ReadonlyMap<string, ApiKey>;
   readonly outboxes: readonly OutboxDefinition[];
   readonly table: RouteTable;
+  /** Buckets on their way from one SET to another. */
+  readonly moves?: readonly BucketMove[] | undefined;
 }
 
 /** Hands out the catalog; reads it again when it is older than a few seconds, and keeps the last good one when nothing answers. */

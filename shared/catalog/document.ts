@@ -142,10 +142,10 @@ export function compileCatalog(
     discarded: new Set(document.discarded?.map(({ name }) => name)),
     sets: new Map(sets.map((set) => [set.id, set])),
     access: new Map(document.sets.map((set) => [set.id, accessOf(openSet(set, sealer))])),
-    moves: document.moves,
     fates: new Map(document.sets.map((set) => [set.id, fateOf(set)])),
     outboxes: (document.outboxes ?? []).map((entry) => ({ ...entry, databaseUrl: open(entry.databaseUrl) })),
     keys: new Map(document.keys.map((key) => [key.id, key])),
+    moves: document.moves ?? [],
     table: compileRouteTable({ version, sets, buckets: document.buckets, pins: document.pins, health }),
   };
 }

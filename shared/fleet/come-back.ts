@@ -8,9 +8,10 @@
  */
 import { asProblem, Problem } from '../problem.ts';
 import type { HandoverProgress } from '../store/handover.ts';
+import { closeLostBuckets } from './move-buckets.ts';
 import type { TakeOverParts } from './take-over.ts';
 
-export type ComeBackParts = Pick<TakeOverParts, 'catalog' | 'handovers' | 'writes' | 'report'>;
+export type ComeBackParts = Pick<TakeOverParts, 'catalog' | 'handovers' | 'moves' | 'writes' | 'report'>;
 
 /**
  * @throws Problem `conflict` with everything that is missing; `not-found`
@@ -27,6 +28,8 @@ export async function comeBack(parts: ComeBackParts, set: string): Promise<void>
       'conflict',
       `SET "${set}" stays fenced:\n${missing.map((line) => `  ${line}`).join('\n')}`,
     );
+  // An edge of before the take-over must not be admitted to what others have now.
+  await closeLostBuckets(parts.moves, set);
   for (const [shard, home] of homes.entries()) {
     const progress = looked[shard];
     if (!progress || progress instanceof Problem || progress.tenure.state === 'serving') continue;

@@ -38,6 +38,7 @@ import type { Goods, Handover, Hearer, TakeOverPlan } from '../store/handover.ts
 import type { Shelf } from '../store/shelf.ts';
 import type { Store } from '../store/store.ts';
 import { partOf } from './goods.ts';
+import type { MoveParts } from './move-buckets.ts';
 import { promoteCopies } from './promote.ts';
 
 export interface TakeOverParts {
@@ -51,6 +52,7 @@ export interface TakeOverParts {
   /** Who hears what there. */
   readonly hearers: (set: string) => Promise<readonly Hearer[]>;
   readonly report: (line: string) => void;
+  readonly moves: MoveParts;
 }
 
 export interface TakeOverWish {

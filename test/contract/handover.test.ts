@@ -1,6 +1,7 @@
 /** What a SET has not delivered, out of its database into a sibling's: all of it, once, in order, whoever dies at which step. */
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
+import { systemClock } from '../../shared/clock.ts';
 import type { Catalog } from '../../shared/catalog/catalog.ts';
 import { comeBack } from '../../shared/fleet/come-back.ts';
 import { takeOver, type TakeOverParts } from '../../shared/fleet/take-over.ts';
@@ -79,6 +80,12 @@ beforeEach(async () => {
     stores: async (set) => [openStore(sideOf(set).sql, set)],
     hearers: async () => hearers,
     report: () => undefined,
+    moves: {
+      clock: systemClock,
+      read: async () => ({ buckets: [], sets: [] }),
+      write: () => Promise.reject(new Error('not asked')),
+      books: async () => [],
+    },
   };
 });
 

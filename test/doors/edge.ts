@@ -116,6 +116,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     },
     sealer: createSealer([new Uint8Array(32)]),
     fleet: unaskedFleet,
+    comeBack: () => Promise.reject(new Error('not asked')),
     operators: [],
     jobRuns: async () => [],
     limiter: { take: () => Promise.reject(new Error('nothing is limited')) },
