@@ -1,26 +1,29 @@
-/** Who has which keys: buckets and pins of the SETs, and moves of buckets from one SET to another. */
+/**
+ * Who has which keys: buckets and pins of the SETs, and moves of buckets from one SET to another. For operators, as the
+ * SETs are: keys of all owners are in the same buckets.
+ */
 import { driveMove, planMove } from '../shared/fleet/move-buckets.ts';
 import { Problem } from '../shared/problem.ts';
 import { findSet } from '../shared/sets/route-table.ts';
 import { isWithinBuckets, type BucketMove } from '../shared/sets/ownership.ts';
 import { answerJson } from './answer.ts';
-import { authenticate } from './authenticate.ts';
 import type { Door } from './door.ts';
 import { readValue } from './json-body.ts';
 import { readFields } from './catalog-resource.ts';
 import { listRoutesDescription, moveRequest, moveRoutesDescription } from './routes-description.ts';
 import type { Services } from './services.ts';
+import { authenticateOperator } from './set-control.ts';
 
 export function routeDoors(services: Services): readonly Door[] {
   return [list(services), move(services)];
 }
 
-function list({ catalog, ...services }: Services): Door {
+function list(services: Services): Door {
   return {
     description: listRoutesDescription,
     async open({ request }) {
-      await authenticate(request, 'manage', { catalog, ...services });
-      const { version, table, moves = [] } = await catalog.current();
+      await authenticateOperator(request, services);
+      const { version, table, moves = [] } = await services.catalog.current();
       const pins = [...table.pins].map(([name, set]) => {
         const [topic = '', key = ''] = name.split('\0');
         return topic === '' ? { key, set } : { topic, key, set };
@@ -37,7 +40,7 @@ function move(services: Services): Door {
   return {
     description: moveRoutesDescription,
     async open({ request }) {
-      await authenticate(request, 'manage', services);
+      await authenticateOperator(request, services);
       const { from, to, set, giveUpAfterSeconds } = readValue(await readFields(request), moveRequest);
       if (!isWithinBuckets({ from, to })) throw new Problem('invalid-request', '"from" is above "to".');
       findSet((await services.catalog.current()).table, set);

@@ -49,7 +49,7 @@ export function setControlDoors(services: Services): readonly Door[] {
 }
 
 /** @throws Problem `unauthenticated`, `forbidden` */
-async function authenticateOperator(request: Request, services: Services): Promise<void> {
+export async function authenticateOperator(request: Request, services: Services): Promise<void> {
   const { owner } = await authenticate(request, 'manage', services);
   if (services.operators.includes(owner)) return;
   throw new Problem(

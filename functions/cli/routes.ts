@@ -81,7 +81,7 @@ async function move(parts: MoveParts, args: readonly string[], print: Print): Pr
   const maxMs = parseDurationMs(values.wait, { at: '--wait' });
   const wish = { ...spanOf(values), target: values.set, untilMs: parts.clock.nowMs() + maxMs };
   const planned = await planMove(parts, wish);
-  print(`Moving ${described(planned)}.`);
+  if (planned.source !== planned.target) print(`Moving ${described(planned)}.`);
   tell(await driveMove(parts, planned, progress(parts, maxMs, print)), print);
 }
 

@@ -28,6 +28,7 @@ describe.each(platforms)('without the center on $name', (platform) => {
     proxy = await startTcpProxy(useStack().postgresUrl);
     scene = await openScene(behind(platform, proxy), 'centerless', {
       listeners: { plain: {}, failing: {} },
+      settings: { SETWAY_OPERATORS: 'demo' },
       change: (seed) => ({
         ...seed,
         sets: seed.sets.map((set) =>
