@@ -11,7 +11,7 @@ import {
 import { readFederationView } from '../../shared/fleet/federation-links.ts';
 import { findSet, managementOf, type FleetParts, type FoundSet } from '../../shared/fleet/fleet.ts';
 import { managedSets } from '../../shared/fleet/managed-sets.ts';
-import { promoteCopies } from '../../shared/fleet/promote-copies.ts';
+import { promoteHeld } from '../../shared/fleet/promote-held.ts';
 import { parseDurationMs } from '../../shared/duration.ts';
 import { asProblem, Problem } from '../../shared/problem.ts';
 import { openDatabase } from '../../shared/store/database.ts';
@@ -178,7 +178,7 @@ export const promoteAction: SetAction = {
         );
       const { entry } = await findSet(fleet, id);
       const sinceMs = fleet.clock.nowMs() - parseDurationMs(since, { at: '--since' });
-      const amount = await promoteCopies({ set: id, stores: storesOf(entry, id) }, { origin, sinceMs });
+      const amount = await promoteHeld({ set: id, stores: storesOf(entry, id) }, { origin, sinceMs });
       print(`${id}: ${amount} messages of ${origin} are its own now, and are sent within a minute`);
     }),
 };

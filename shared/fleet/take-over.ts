@@ -39,7 +39,7 @@ import type { Shelf } from '../store/shelf.ts';
 import type { Store } from '../store/store.ts';
 import { partOf } from './goods.ts';
 import type { MoveParts } from './move-buckets.ts';
-import { promoteCopies } from './promote.ts';
+import { promoteMirrored } from './promote-mirrored.ts';
 
 export interface TakeOverParts {
   /** The catalog as it is now. */
@@ -220,7 +220,7 @@ async function withoutDatabase(
 ): Promise<TakenOver> {
   await parts.writes.fence(set, 'away');
   parts.report(`The database of SET "${set}" does not answer: what it holds waits there.`);
-  const moved = await promoteCopies(parts, { home: set, heir: plan.heir });
+  const moved = await promoteMirrored(parts, { home: set, heir: plan.heir });
   parts.report(`${moved} messages were promoted from the copies that others keep.`);
   if (lanes !== 'open') {
     parts.report('Its lanes stay closed until the database is back, or you open them without it.');

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { promoteCopies } from '../../shared/fleet/promote-copies.ts';
+import { promoteHeld } from '../../shared/fleet/promote-held.ts';
 import { createCopies } from '../../shared/delivery/copies.ts';
 import { fromUuid, mintMessageId } from '../../shared/identifier.ts';
 import { toOutbound } from '../../shared/message/envelope.ts';
@@ -123,8 +123,8 @@ it('copies of a SET that is lost become messages of another one, once, in their 
   await store.hold([old, ...copies].map((message) => ({ message, keepForMs })));
   const taker = { set: 'taker', stores: [store] };
   const promotion = { origin: 'lost', sinceMs: 2 };
-  expect(await promoteCopies(taker, promotion)).toBe(3);
-  expect(await promoteCopies(taker, promotion)).toBe(0);
+  expect(await promoteHeld(taker, promotion)).toBe(3);
+  expect(await promoteHeld(taker, promotion)).toBe(0);
   expect((await store.findHeld('lost', null, 10)).map(({ message }) => message.id)).toEqual([old.id]);
   const [first] = copies;
   expect(await store.find(first?.id ?? old.id)).toMatchObject({

@@ -29,7 +29,7 @@ import {
   weatherHa,
   type Weathered,
 } from './ha-scene.ts';
-import { openLanes, type Lanes } from './lanes.ts';
+import { openLanes, type Lanes, type LanesUnderWay } from './lanes.ts';
 import { answersAmqp } from './strikes.ts';
 
 /** What the README promises for a SET that goes. */
@@ -93,13 +93,13 @@ async function open({
 }
 
 /** Orders and lanes through both edges; the client goes to the other one when one does not answer. */
-async function survive(what: string, strike: () => Promise<void>): Promise<Weathered> {
+async function survive(what: string, strike: (lanes: LanesUnderWay) => Promise<void>): Promise<Weathered> {
   const urls = haSets.map((id) => edges[id].url);
   const underWay = lanes.publish({ urls, apiKey: scene.deployment.apiKey });
   const result = await weatherHa(scene, {
     urls,
     strike: async () => {
-      await strike();
+      await strike(underWay);
       await underWay.finish();
     },
   });
@@ -109,6 +109,24 @@ async function survive(what: string, strike: () => Promise<void>): Promise<Weath
   expect(Math.min(...underWay.accepted.values())).toBeGreaterThan(0);
   expect(result.books).toMatchObject(effectsOnce);
   return result;
+}
+
+/** Its nodes and its host at once. */
+async function killHangzhou(): Promise<void> {
+  const { cluster } = stack.sets.hangzhou;
+  const trees = [...cluster.nodes, edges.hangzhou].map(({ pid }) => processTree(pid ?? 0));
+  expect(trees.map((tree) => tree.length > 0)).toEqual([true, true, true, true]);
+  await Promise.all([cluster.kill(), edges.hangzhou.kill()]);
+  expect(trees.flat().filter(isRunning)).toEqual([]);
+  expect(await Promise.all(cluster.nodes.map(answersAmqp))).toEqual([false, false, false]);
+}
+
+/** The command line, as the operator calls it. */
+async function operate(...args: readonly string[]): Promise<void> {
+  const settings = { ...scene.settings, ...directSettings(stack.base.addresses) };
+  const { exitCode, stdout, stderr } = await setway({ settings }, ...args);
+  console.info(`$ setway ${args.join(' ')}\n${stdout}${stderr}`);
+  expect(exitCode, stderr).toBe(0);
 }
 
 async function publishAt(id: HaSetName): Promise<string> {
@@ -131,17 +149,30 @@ describe('while orders and lanes keep coming', () => {
     async () => {
       await open();
       const { longestPauseMs } = await survive('kill -9 of a whole SET', async () => {
-        const { cluster } = stack.sets.hangzhou;
-        const trees = [...cluster.nodes, edges.hangzhou].map(({ pid }) => processTree(pid ?? 0));
-        expect(trees.map((tree) => tree.length > 0)).toEqual([true, true, true, true]);
-        await Promise.all([cluster.kill(), edges.hangzhou.kill()]);
-        expect(trees.flat().filter(isRunning)).toEqual([]);
-        expect(await Promise.all(cluster.nodes.map(answersAmqp))).toEqual([false, false, false]);
-        await cluster.start();
+        await killHangzhou();
+        await stack.sets.hangzhou.cluster.start();
         await edges.hangzhou.start();
         await until(30_000, async () => (await publishAt('hangzhou')) === '202 hangzhou');
       });
       expect(longestPauseMs).toBeLessThan(promisedPauseMs);
+    },
+    testDeadlineMs,
+  );
+
+  test(
+    'a whole SET is killed and taken over: its lanes go on at the sibling meanwhile, and it comes back',
+    async () => {
+      await open();
+      await survive('kill -9 of a whole SET, taken over', async ({ accepted }) => {
+        await killHangzhou();
+        await operate('sets', 'take-over', 'hangzhou');
+        const before = new Map(accepted);
+        await until(60_000, () => [...accepted].every(([lane, step]) => step > (before.get(lane) ?? 0) + 1));
+        await stack.sets.hangzhou.cluster.start();
+        await edges.hangzhou.start();
+        await operate('sets', 'activate', 'hangzhou');
+        await until(30_000, async () => (await publishAt('hangzhou')) === '202 hangzhou');
+      });
     },
     testDeadlineMs,
   );
@@ -197,16 +228,21 @@ describe('while orders and lanes keep coming', () => {
     'a SET is retired: its keys move, it drains, and nothing is lost',
     async () => {
       await open();
-      const deployment = { settings: { ...scene.settings, ...directSettings(stack.base.addresses) } };
-      const run = async (...args: readonly string[]): Promise<void> => {
-        const { exitCode, stdout, stderr } = await setway(deployment, ...args);
-        console.info(`$ setway ${args.join(' ')}\n${stdout}${stderr}`);
-        expect(exitCode, stderr).toBe(0);
-      };
       await survive('a SET is retired', async () => {
-        await run('routes', 'move', '--from', '8192', '--to', '16383', '--set', 'hangzhou', '--wait', '2m');
-        await run('sets', 'drain', 'frankfurt', '--wait', '120');
-        await run('sets', 'retire', 'frankfurt');
+        await operate(
+          'routes',
+          'move',
+          '--from',
+          '8192',
+          '--to',
+          '16383',
+          '--set',
+          'hangzhou',
+          '--wait',
+          '2m',
+        );
+        await operate('sets', 'drain', 'frankfurt', '--wait', '120');
+        await operate('sets', 'retire', 'frankfurt');
         expect(await publishAt('frankfurt')).toMatch(/^(?!202)/);
       });
     },

@@ -28,7 +28,7 @@ export interface Promotion {
 const limit = 200;
 
 /** @returns how many copies there were */
-export async function promoteCopies(parts: PromoteParts, { home, heir }: Promotion): Promise<number> {
+export async function promoteMirrored(parts: PromoteParts, { home, heir }: Promotion): Promise<number> {
   const { sets } = await parts.catalog();
   const keepers = await Promise.all([...sets.keys()].map((set) => parts.shelves(set)));
   const shelves = new Set(keepers.flat());

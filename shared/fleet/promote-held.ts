@@ -29,7 +29,7 @@ const maxGroup = 500;
  * @returns how many messages are this SET's now
  * @throws Problem `database-unavailable`, `set-fenced`: run it again
  */
-export async function promoteCopies({ set, stores }: PromoteParts, promotion: Promotion): Promise<number> {
+export async function promoteHeld({ set, stores }: PromoteParts, promotion: Promotion): Promise<number> {
   let promoted = 0;
   for (const store of stores) {
     let after: string | null = null;
