@@ -241,7 +241,7 @@ function rankByDistance(view: View, group: Group, origin: UnitVector): number[] 
   const usable = createShortList(view.limit);
   const unusable = createShortList(view.limit);
   let farthest = Infinity;
-  for (let member = 0; member < chords.length; member++) {
+  for (let member = 0; member < group.positions.length; member++) {
     const chord = chords[member] ?? Infinity;
     if (chord > farthest) continue;
     const position = group.positions[member] ?? -1;
@@ -252,16 +252,20 @@ function rankByDistance(view: View, group: Group, origin: UnitVector): number[] 
   return [...usable.positions, ...unusable.positions].slice(0, view.limit);
 }
 
-/** Squared chords to all members, and the least of those to usable ones. */
+/** Chords of the decision that is being made: a fresh array for each would cost more than the decision. */
+let scratch = new Float64Array(0);
+
+/** Squared chords to all members, and the least of those to usable ones. Good until the next call. */
 function measure(
   view: View,
   group: Group,
   { x, y, z }: UnitVector,
 ): { chords: Float64Array; nearest: number } {
   const { positions, vectors } = group;
-  const chords = new Float64Array(positions.length);
+  if (scratch.length < positions.length) scratch = new Float64Array(positions.length);
+  const chords = scratch;
   let nearest = Infinity;
-  for (let member = 0, at = 0; member < chords.length; member++, at += 3) {
+  for (let member = 0, at = 0; member < positions.length; member++, at += 3) {
     const dx = (vectors[at] ?? 0) - x;
     const dy = (vectors[at + 1] ?? 0) - y;
     const dz = (vectors[at + 2] ?? 0) - z;
