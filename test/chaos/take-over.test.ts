@@ -135,10 +135,6 @@ async function allHeard(sent: readonly Sent[], deadlineMs = 60_000): Promise<voi
   }
 }
 
-/** Calls that a SET made, by what their header says. */
-const callsBy = (set: string): number =>
-  receiver.calls.filter(({ headers }) => headers['setway-set'] === set).length;
-
 describe('a SET that is lost', () => {
   test('killed under traffic: the others go on at once, and with its lanes after the take-over', async () => {
     receiver.holdAnswers('/stock', 100);
@@ -149,6 +145,8 @@ describe('a SET that is lost', () => {
     const plain = await accepted(others, { body: {} });
     expect((await publish(others, { body: {}, lane: 'user-1-events' })).status).toBe(503);
     expect(await setway('take-over', lost)).toContain('messages were taken over');
+    // Edges know it when they have read the catalog again.
+    await until(15_000, async () => (await publish(others, { body: {}, lane: 'first' })).status === 202);
     const after = await traffic(others, 3);
     receiver.holdAnswers('/stock', 0);
     await allHeard([...before, { id: plain, lane: '' }, ...after]);
@@ -175,28 +173,29 @@ describe('a SET that is lost', () => {
     await allHeard(await traffic(host, 3));
   }, 60_000);
 
-  test('asleep: the others take over by themselves, and it does nothing when it wakes', async () => {
+  test('asleep: the others take over by themselves, and it has no effect when it wakes', async () => {
     const jobs = openJobProcess(settings);
     const takenOver = async () => (await jobs.run(takeOverDead))[0]?.handled;
     expect(await takenOver(), 'while its host beats').toBe(0);
     receiver.holdAnswers('/stock', 100);
     const before = await traffic(host, 10);
     signal(host.pid, 'SIGSTOP');
-    const calls = callsBy(lost);
     await until(15_000, async () => (await takenOver()) === 1);
     await jobs.close();
     receiver.holdAnswers('/stock', 0);
     await allHeard(before);
     const told = receiver.calls.length;
+    const known = new Set(effects());
     signal(host.pid, 'SIGCONT');
     // It knows by its next heartbeat at the latest.
     await until(15_000, async () => {
       const { body } = await createClient(host.url, deployment).publish({ topic: 'events', body: {} });
       return body.set !== lost;
     });
-    expect(callsBy(lost)).toBe(calls);
-    expect(new Set(receiver.calls.slice(told).map(({ headers }) => headers['setway-set']))).not.toContain(
-      lost,
+    // What it had in hand and waited for a slot it may call once more: a guard knows those ids, and nothing is new.
+    const late = receiver.calls.slice(told).filter(({ headers }) => headers['setway-set'] === lost);
+    expect(late.map(({ headers }) => String(headers['webhook-id'])).filter((id) => !known.has(id))).toEqual(
+      [],
     );
     await setway('activate', lost, '--take-back');
   }, 120_000);
