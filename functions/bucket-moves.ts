@@ -7,7 +7,7 @@ import { Problem } from '../shared/problem.ts';
 import type { Sealer } from '../shared/sealed.ts';
 import { closeAllBut, closeBuckets, openBuckets } from '../shared/store/bucket-admission.ts';
 import { readDocument, readKeptVersions } from '../shared/store/catalog.ts';
-import { changeOwnership } from '../shared/store/catalog-ownership.ts';
+import { changeDocument } from '../shared/store/change-document.ts';
 import { openDatabase, type Sql } from '../shared/store/database.ts';
 import { findLanesLeft, type LaneListener } from '../shared/store/lanes-left.ts';
 import { tagPattern } from '../shared/subscriptions/tag-pattern.ts';
@@ -29,7 +29,11 @@ export function createMoveParts({ center, sealer, onWritten }: BucketMoveParts):
     clock: systemClock,
     read: newest,
     async write(decide) {
-      const { document, state } = await changeOwnership(center, decide);
+      const { document, state } = await changeDocument(center, (before) => {
+        const wanted = decide(before);
+        if (!wanted || wanted === before) return undefined;
+        return { ...before, buckets: [...wanted.buckets], moves: wanted.moves ?? [] };
+      });
       if (state === 'changed') await onWritten();
       return document;
     },

@@ -23,7 +23,6 @@ import {
   heirOf,
   heldBy,
   isSameMove,
-  reassignBuckets,
   type BucketMove,
   type BucketSpan,
   type Heir,
@@ -156,29 +155,6 @@ export async function driveMoves(parts: MoveParts, options: DriveOptions): Promi
 }
 
 /**
- * Gives all buckets of a SET to others, each at a new epoch: for a SET that is lost, after its tenure was taken away.
- * What it had is not waited for. Safe to repeat.
- * @throws Problem `conflict` when no other SET takes new traffic
- */
-export async function giveAwayBuckets(parts: MoveParts, lost: string): Promise<void> {
-  for (;;) {
-    const known = await parts.read();
-    if (heldBy(known.buckets, lost).length === 0 && !known.moves?.some(({ source }) => source === lost))
-      return;
-    const given = reassignBuckets(known, lost, known.sets);
-    // Opened before the catalog says so, so that nobody is sent where it is refused.
-    for (const { id } of known.sets) {
-      const gained = heldBy(given.buckets, id).filter((holding) => !isIn(known.buckets, holding));
-      if (gained.length > 0) await openAt(parts, known, id, gained);
-    }
-    const before = JSON.stringify([known.buckets, known.moves]);
-    await parts.write((newest) =>
-      JSON.stringify([newest.buckets, newest.moves]) === before ? given : undefined,
-    );
-  }
-}
-
-/**
  * A SET that was lost and comes back: closes what it has no more. To be done before it serves again; the catalog says
  * what it has, so it can be repeated.
  */
@@ -188,12 +164,6 @@ export async function closeLostBuckets({ books, read }: MoveParts, set: string):
     await book.open(heldBy(buckets, set));
     await book.closeAllBut(heldBy(buckets, set));
   }
-}
-
-function isIn(buckets: readonly Holding[], { from, to, set, epoch }: Holding): boolean {
-  return buckets.some(
-    (each) => each.from === from && each.to === to && each.set === set && each.epoch === epoch,
-  );
 }
 
 interface Draining {

@@ -3,9 +3,9 @@ import type { CatalogDocument, SetEntry } from '../catalog/document.ts';
 import type { FleetWrites } from '../sets/fleet-writes.ts';
 import { heldBy, type BucketMove, type Holding } from '../sets/ownership.ts';
 import { bucketCount } from '../sets/bucket.ts';
-import { asProblem, Problem } from '../problem.ts';
 import { openBuckets } from './bucket-admission.ts';
-import { appendDocument, readDocument } from './catalog.ts';
+import { readDocument } from './catalog.ts';
+import { changeDocument } from './change-document.ts';
 import type { Sql } from './database.ts';
 
 export interface FleetWritesParts {
@@ -16,7 +16,10 @@ export interface FleetWritesParts {
 }
 
 export function createFleetWrites(parts: FleetWritesParts): FleetWrites {
-  const edit = (change: (document: CatalogDocument) => CatalogDocument) => editDocument(parts, change);
+  const edit = async (change: (document: CatalogDocument) => CatalogDocument): Promise<void> => {
+    await changeDocument(parts.center, change);
+    await parts.onWritten();
+  };
   return {
     fence: (set, database) =>
       edit((document) => withSet(document, set, (entry) => ({ ...entry, status: 'fenced', database }))),
@@ -89,23 +92,4 @@ async function openAll(
       await openBuckets(sql, heir, gained);
     }
   }
-}
-
-const maxTries = 20;
-
-async function editDocument(
-  { center, onWritten }: FleetWritesParts,
-  change: (document: CatalogDocument) => CatalogDocument,
-): Promise<void> {
-  for (let tries = 0; tries < maxTries; tries++) {
-    const newest = await readDocument(center);
-    if (!newest) throw new Problem('set-unavailable', 'There is no catalog yet.');
-    const written = await appendDocument(center, {
-      version: newest.version + 1,
-      document: change(newest.document),
-    }).then(() => 'written' as const, asProblem);
-    if (written === 'written') return onWritten();
-    if (written.kind !== 'conflict') throw written;
-  }
-  throw new Problem('conflict', 'Others keep changing the catalog. Try again.', { retryAfterSeconds: 1 });
 }

@@ -11,14 +11,15 @@ import {
   closeLostBuckets,
   driveMove,
   driveMoves,
-  giveAwayBuckets,
   planMove,
   type MoveParts,
 } from '../../shared/fleet/move-buckets.ts';
 import { createSealer } from '../../shared/sealed.ts';
 import { bucketOf } from '../../shared/sets/bucket.ts';
+import { reassignBuckets } from '../../shared/sets/ownership.ts';
 import type { Receipt } from '../../shared/sets/set-link.ts';
 import { configureDatabases, openDatabase, type Sql } from '../../shared/store/database.ts';
+import { createFleetWrites } from '../../shared/store/fleet-writes.ts';
 import { openStore } from '../../shared/store/postgres-store.ts';
 import { useStack } from '../stack/current-stack.ts';
 import { until } from '../stack/until.ts';
@@ -245,7 +246,11 @@ describe('buckets', () => {
   it('of a lost SET go to the others at a new epoch', async () => {
     const { set, epoch } = await owner();
     const heir = other(set);
-    await giveAwayBuckets(plain(), set);
+    const known = await plain().read();
+    const { buckets } = reassignBuckets(known, set, known.sets);
+    const databases = async (of: string): Promise<readonly Sql[]> => [sqlOf(of)];
+    const onWritten = (): Promise<void> => Promise.resolve();
+    await createFleetWrites({ center: sqlOf('east'), databases, onWritten }).bequeath(set, buckets);
     expect((await plain().read()).buckets.every((each) => each.set === heir)).toBe(true);
     expect(await owner()).toEqual({ set: heir, epoch: epoch + 1 });
     expect([await isTaken(heir, epoch + 1), await isTaken(heir, epoch)]).toEqual([true, false]);

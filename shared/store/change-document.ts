@@ -1,14 +1,16 @@
-/** Changes who has which buckets, at the center: by compare-and-set on the version of the catalog. */
+/**
+ * Changes the whole catalog at the center, by compare-and-set on its version: what cannot be said as edits of single
+ * entries (catalog-edits.ts).
+ */
 import type { CatalogDocument } from '../catalog/document.ts';
 import { asProblem, Problem } from '../problem.ts';
-import type { Ownership } from '../sets/ownership.ts';
 import { appendDocument, readDocument } from './catalog.ts';
 import type { Sql } from './database.ts';
 
 /** Others change the catalog for reasons of their own; each time it is decided anew. */
 const maxTries = 20;
 
-export interface OwnershipChange {
+export interface DocumentChange {
   /** The document as it is now. */
   readonly document: CatalogDocument;
   readonly state: 'changed' | 'as it was';
@@ -19,17 +21,15 @@ export interface OwnershipChange {
  * @throws what `decide` throws; Problem `database-unavailable`: the change may have happened all the same; `conflict`
  * when others keep changing the catalog
  */
-export async function changeOwnership(
+export async function changeDocument(
   center: Sql,
-  decide: (document: CatalogDocument) => Ownership | undefined,
-): Promise<OwnershipChange> {
+  decide: (document: CatalogDocument) => CatalogDocument | undefined,
+): Promise<DocumentChange> {
   for (let tries = 0; tries < maxTries; tries++) {
     const newest = await readDocument(center);
     if (!newest) throw new Problem('set-unavailable', 'There is no catalog yet.');
-    const wanted = decide(newest.document);
-    if (!wanted || wanted === newest.document) return { document: newest.document, state: 'as it was' };
-    const { buckets, moves = [] } = wanted;
-    const document = { ...newest.document, buckets: [...buckets], moves };
+    const document = decide(newest.document);
+    if (!document) return { document: newest.document, state: 'as it was' };
     const refusal = await appendDocument(center, { version: newest.version + 1, document }).then(
       () => undefined,
       asProblem,
