@@ -7,13 +7,13 @@ import type { Channel, ChannelModel } from 'amqplib';
 import type { OutboundMessage } from '../message/amqp-message.ts';
 import { unavailable } from './amqp-problem.ts';
 import { endsWithin } from '../deadline.ts';
-import { keepChannel } from './kept-channel.ts';
+import { keepChannel, type KeptChannel } from './kept-channel.ts';
 import { assertPublishable, bufferOf, publishOptions } from './outbound.ts';
 import type { PublisherOptions } from './publisher.ts';
 
 export class FastPublisher {
   readonly #options: PublisherOptions;
-  readonly #stopKeeping: () => void;
+  readonly #kept: KeptChannel;
   #channel: Channel | undefined;
   #isWritable = true;
   #isClosing = false;
@@ -24,7 +24,7 @@ export class FastPublisher {
 
   constructor(options: PublisherOptions) {
     this.#options = options;
-    this.#stopKeeping = keepChannel({
+    this.#kept = keepChannel({
       ...options,
       purpose: 'fast',
       open: (model: ChannelModel) => model.createChannel(),
@@ -53,7 +53,7 @@ export class FastPublisher {
   /** Waits at most `timeoutMs` until RabbitMQ has read everything written. */
   async close(timeoutMs: number): Promise<void> {
     this.#isClosing = true;
-    this.#stopKeeping();
+    this.#kept.stop();
     this.wake();
     const channel = this.#channel;
     if (channel) await endsWithin(this.#options.clock, timeoutMs, closeChannel(channel));

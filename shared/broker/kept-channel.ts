@@ -23,13 +23,18 @@ export interface KeptChannelOptions<C extends Channel> {
 /** Opening fails on a live connection only when it has no channel number left: try again, not at once. */
 const reopenDelayMs = 1000;
 
-/**
- * Opens the channel now or when the connection comes, and again whenever it is lost.
- * @returns ends this; the caller closes the channel itself
- */
-export function keepChannel<C extends Channel>(options: KeptChannelOptions<C>): () => void {
+export interface KeptChannel {
+  /** No other channel is opened from now on; the caller closes the last one itself. */
+  readonly stop: () => void;
+  /** Gives the channel up, as lost, for a new one on the same connection. */
+  readonly replace: (reason: string) => void;
+}
+
+/** Opens the channel now or when the connection comes, and again whenever it is lost. */
+export function keepChannel<C extends Channel>(options: KeptChannelOptions<C>): KeptChannel {
   const { connection, clock, report, purpose } = options;
   let opening: ChannelModel | undefined;
+  let current: C | undefined;
   let isKept = true;
 
   const reopen = (): void => {
@@ -51,15 +56,31 @@ export function keepChannel<C extends Channel>(options: KeptChannelOptions<C>): 
     let reason: unknown;
     channel.on('error', (error: Error) => (reason = error));
     channel.on('close', () => {
-      if (reason !== undefined) report({ kind: 'channel-lost', purpose, reason: reasonOf(reason) });
+      if (current !== channel) return;
       if (opening === model) opening = undefined;
-      options.onLost(reason);
-      queueMicrotask(reopen); // a broken connection closes its channels first and says so after
+      lose(reason);
     });
+    if (current) options.onLost(undefined); // its connection ended without a word
+    current = channel;
     // The connection may have broken in the same breath as it answered, before the listeners above.
     if (connection.model === model) options.onOpen(channel);
   };
+  const lose = (reason: unknown): void => {
+    current = undefined;
+    if (reason !== undefined) report({ kind: 'channel-lost', purpose, reason: reasonOf(reason) });
+    options.onLost(reason);
+    queueMicrotask(reopen); // a broken connection closes its channels first and says so after
+  };
   connection.onChange(reopen);
   reopen();
-  return () => (isKept = false);
+  return {
+    stop: () => void (isKept = false),
+    replace(reason) {
+      const given = current;
+      if (!given) return;
+      opening = undefined;
+      lose(new Error(reason));
+      given.close().catch(() => {}); // its connection may be gone, and a channel that hangs never answers
+    },
+  };
 }

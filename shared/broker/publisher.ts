@@ -11,6 +11,12 @@
  *
  * A timeout settles the caller's outcome; the slot stays until RabbitMQ answers or the channel ends, so the limits
  * below hold for what is really unconfirmed. No promise, timer or closure per message: one of each per call.
+ *
+ * A slot that is still open some time after its call gave up makes the channel suspect, and it is replaced by a new one.
+ * RabbitMQ keeps with each channel what it knows of the quorum queues behind it; when a leader dies, that may stay at
+ * the dead one, and then nothing on this channel is confirmed by this queue ever again (seen on 3.10 in one of three
+ * kills of a node). A queue that really has no leader is no better off with a new channel: so the next replacement
+ * waits twice as long, until everything is confirmed once.
  */
 import type { ChannelModel, ConfirmChannel } from 'amqplib';
 import type { Clock } from '../clock.ts';
@@ -19,7 +25,7 @@ import type { PublishOutcome } from './broker.ts';
 import type { ReportEvent } from './broker-event.ts';
 import type { Connection } from './connection.ts';
 import { endsWithin } from '../deadline.ts';
-import { keepChannel } from './kept-channel.ts';
+import { keepChannel, type KeptChannel } from './kept-channel.ts';
 import type { MissingExchanges } from './missing-exchanges.ts';
 import { assertPublishable, bufferOf, publishOptions } from './outbound.ts';
 
@@ -54,9 +60,13 @@ export interface PublisherOptions {
 const maxUnconfirmed = 10_000;
 const maxUnconfirmedBytes = 32 * 1024 * 1024;
 
+/** From the timeout of a call until its channel is given up; RabbitMQ elects a leader in less. */
+const stallMs = 5000;
+const maxStallMs = 300_000;
+
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #stopKeeping: () => void;
+  readonly #kept: KeptChannel;
   #channel: ConfirmChannel | undefined;
   /** False while amqplib's buffer is full, until it drains. */
   #isWritable = true;
@@ -67,11 +77,14 @@ export class Publisher {
   /** Delivery tag of the next publish, and the lowest one that a multiple ack may still concern. */
   #nextTag = 1;
   #lowestTag = 1;
+  #stallMs = stallMs;
+  /** Set while the channel is suspect. */
+  #acquit: (() => void) | undefined;
   #onIdle: (() => void) | undefined;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
-    this.#stopKeeping = keepChannel({
+    this.#kept = keepChannel({
       ...options,
       purpose: 'confirm',
       open: (model: ChannelModel) => model.createConfirmChannel(),
@@ -104,7 +117,7 @@ export class Publisher {
   /** Waits for the confirms of what was written, then closes the channel; each at most `timeoutMs`. */
   async close(timeoutMs: number): Promise<void> {
     const { clock } = this.#options;
-    this.#stopKeeping();
+    this.#kept.stop();
     const idle = new Promise<void>((resolve) => (this.#onIdle = resolve));
     this.#checkIdle();
     await endsWithin(clock, timeoutMs, idle);
@@ -131,6 +144,8 @@ export class Publisher {
 
   #lose(error: unknown): void {
     this.#channel = undefined;
+    this.#acquit?.();
+    this.#acquit = undefined;
     this.#options.missing.learn(error);
     const lost = this.#slots;
     this.#slots = new Map();
@@ -138,6 +153,19 @@ export class Publisher {
     this.#unconfirmedBytes = 0;
     for (const { batch, index } of lost.values()) settle(batch, index, 'unknown');
     this.#checkIdle();
+  }
+
+  /** Something was not confirmed in time: unless the oldest of it is settled soon, the channel is replaced. */
+  #suspect(): void {
+    const [oldest] = this.#slots.values();
+    if (!oldest || this.#acquit) return;
+    this.#acquit = this.#options.clock.after(this.#stallMs, () => {
+      this.#acquit = undefined;
+      const [still] = this.#slots.values();
+      if (still !== oldest || !this.#options.isUsable()) return;
+      this.#stallMs = Math.min(this.#stallMs * 2, maxStallMs);
+      this.#kept.replace(`${this.#slots.size} messages stayed without a confirm.`);
+    });
   }
 
   #hasRoom(): boolean {
@@ -176,6 +204,7 @@ export class Publisher {
   #confirm(tag: number, multiple: boolean, verdict: 'ack' | 'nack'): void {
     if (!multiple) this.#settleTag(tag, verdict);
     else while (this.#lowestTag <= tag) this.#settleTag(this.#lowestTag++, verdict);
+    if (this.#slots.size === 0) this.#stallMs = stallMs;
     this.#write();
     this.#checkIdle();
   }
@@ -194,6 +223,7 @@ export class Publisher {
     this.#queue = this.#queue.filter((queued) => queued !== batch);
     for (let index = 0; index < batch.outcomes.length; index++) settle(batch, index, 'unknown');
     batch.messages = [];
+    this.#suspect();
   }
 
   #checkIdle(): void {

@@ -10,6 +10,7 @@ import { connectBroker } from '../../shared/broker/rabbitmq.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { startPrivateStack } from '../stack/current-stack.ts';
 import type { Stack } from '../stack/stack.ts';
+import { until } from '../stack/until.ts';
 import { before, connected, drain, makeCorner, messagesTo, messageTo, reaches } from './broker-contract.ts';
 
 let stack: Stack;
@@ -126,6 +127,27 @@ describe('a broker that is killed', () => {
     expect(await broker.publish([messageTo(corner, 'back')], { timeoutMs: 5000 })).toEqual(['confirmed']);
   });
 });
+
+describe('a channel that stays without confirms on a live connection', () => {
+  test('is replaced, and what is published then is confirmed', async () => {
+    const broker = await connectedTo([stack.amqpUrl('/')]);
+    const corner = await makeCorner(broker);
+    const publish = (body: string) => broker.publish([messageTo(corner, body)], { timeoutMs: 500 });
+    expect(await publish('before')).toEqual(['confirmed']);
+    await control('eval', suspendConfirmChannels);
+    expect(await publish('unheard')).toEqual(['unknown']);
+    await until(30_000, async () => (await publish('after')).includes('confirmed'));
+    const lost = events.filter((event) => event.kind === 'channel-lost');
+    expect(lost).toEqual([
+      { kind: 'channel-lost', purpose: 'confirm', reason: expect.any(String) as string },
+    ]);
+    expect(events.some(({ kind }) => kind === 'disconnected')).toBe(false);
+  });
+});
+
+/** Erlang: they keep their connection and their number, and do nothing more. */
+const suspendConfirmChannels =
+  '[sys:suspend(Pid) || Pid <- rabbit_channel:list(), rabbit_channel:info(Pid, [confirm]) =:= [{confirm, true}]].';
 
 describe('several URLs', () => {
   test('a node that is down costs one attempt: the next URL is tried', async () => {

@@ -103,12 +103,13 @@ export function takingContract(openPlace: () => Promise<BrokerPlace>): void {
       const thrown = broker.take(options, () => Promise.reject(new Error('database away')));
       await expect(thrown).rejects.toThrow('database away');
       await before('all to be ready', reachesDepth(broker, corner, 20));
-      await broker.take(options, async (deliveries) => {
+      const rest = await broker.take(options, async (deliveries) => {
         deliveries.slice(0, 5).forEach((delivery) => delivery.ack());
         deliveries[5]?.requeue();
+        return deliveries.slice(5).map(idOf); // what went back may come in any order
       });
       await before('the rest to be ready', reachesDepth(broker, corner, 15));
-      expect((await drain(broker, corner, 15)).toSorted()).toEqual(names(15, 5).toSorted());
+      expect((await drain(broker, corner, 15)).toSorted()).toEqual(rest.toSorted());
     });
 
     test('a rejected message goes to the dead-letter exchange', async () => {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openManagement } from '../../shared/topology/rabbitmq-management.ts';
 import { createDatabase, postgresUrlOf } from '../stack/addresses.ts';
-import { areDeliveries, at, type Place, type Published } from '../stack/client.ts';
+import { areDeliveries, at, type Place, type Published, type Reply } from '../stack/client.ts';
 import { useStack } from '../stack/current-stack.ts';
 import { countConsumers } from '../stack/queue.ts';
 import { platforms } from '../stack/platform.ts';
@@ -17,8 +17,15 @@ let scene: Scene;
 let vhost: string;
 
 const run = (...args: readonly string[]) => setwaySets(scene.deployment, ...args);
+const onlyTokyo = { set: 'tokyo', fallback: 'only' } as const;
 const publish = (more: object = {}) =>
   scene.client.publish<Published>({ topic: 'events', tag: 'held', body: 1, ...more }, at(tokyo));
+/** Edges read the catalog now and then: a SET that was created or activated takes messages soon, not at once. */
+const untilTaken = (send: () => Promise<Reply<Published>>): Promise<Published> =>
+  until(30_000, async () => {
+    const { status, body } = await send();
+    return status === 202 && body;
+  });
 const subscription = async (
   action: 'pause' | 'resume',
   brokerUrl = `${stack.amqpUrl}/${vhost}`,
@@ -50,29 +57,23 @@ afterAll(async () => {
 });
 
 it('names what would be lost, and stays until it is not', async () => {
-  const { body } = await publish({ deliverAfter: '1h', route: { set: 'tokyo', fallback: 'only' } });
-  expect(body.set).toBe('tokyo');
+  const { id, set } = await untilTaken(() => publish({ deliverAfter: '1h', route: onlyTokyo }));
+  expect(set).toBe('tokyo');
   await run('drain', 'tokyo');
   const { exitCode, stderr } = await run('retire', 'tokyo');
   expect(exitCode).toBe(1);
   expect(stderr).toContain('1 messages scheduled for later');
-  expect((await scene.operator.send(`/v1/messages/${body.id}`, { method: 'DELETE' })).status).toBe(200);
+  expect((await scene.operator.send(`/v1/messages/${id}`, { method: 'DELETE' })).status).toBe(200);
   await run('activate', 'tokyo');
 }, 60_000);
 
 it('does not hand over ordered messages: only it knows their order', async () => {
   await subscription('pause');
-  const session = await scene.client.post(
-    '/v1/sequences',
-    JSON.stringify({
-      topic: 'events',
-      tag: 'held',
-      route: { set: 'tokyo', fallback: 'only' },
-      messages: [{ body: 1 }, { body: 2 }],
-    }),
-    { 'content-type': 'application/json', ...at(tokyo) },
+  const messages = [{ body: 1 }, { body: 2 }];
+  const sequence = JSON.stringify({ topic: 'events', tag: 'held', route: onlyTokyo, messages });
+  await untilTaken(() =>
+    scene.client.post('/v1/sequences', sequence, { 'content-type': 'application/json', ...at(tokyo) }),
   );
-  expect(session.body).toMatchObject({ session: expect.anything() as string });
   await until(15_000, async () => {
     const queues = await management.queues.list(vhost);
     return queues.some(({ name, messages }) => name === 'setway.sub.held' && messages === 2);

@@ -151,6 +151,7 @@ function createNode(place: NodePlace, managementAddress: string): ClusterNode {
   const amqpUrl = amqpUrlAt(place.ports, place.address);
   const managementUrl = managementUrlAt(place.ports, managementAddress);
   const control: ClusterNode['control'] = (...args) => controlNode(place, ...args);
+  let isWanted = false;
   return {
     name: place.name,
     address: place.address,
@@ -162,13 +163,21 @@ function createNode(place: NodePlace, managementAddress: string): ClusterNode {
     control,
     start: async () => {
       writeNodeFiles(place);
+      isWanted = true;
       const start = (): Promise<void> =>
         server.start(() => checkRabbitmq(managementUrl, amqpUrl), startDeadlineMs);
+      const again = (error: unknown): Promise<void> => (isWanted ? start() : Promise.reject(error));
       // A node of 3.10 that meets another one in the middle of its boot ends with "incompatible_feature_flags".
-      await start().catch(start).catch(start);
+      await start().catch(again).catch(again);
     },
-    stop: () => server.stop(),
-    kill: () => server.kill(),
+    stop: () => {
+      isWanted = false;
+      return server.stop();
+    },
+    kill: () => {
+      isWanted = false;
+      return server.kill();
+    },
     pause: () => server.pause(),
     resume: () => server.resume(),
     syncQueueNames: async () => void (await control('eval', syncTables)),
