@@ -12,11 +12,11 @@
  * A timeout settles the caller's outcome; the slot stays until RabbitMQ answers or the channel ends, so the limits
  * below hold for what is really unconfirmed. No promise, timer or closure per message: one of each per call.
  *
- * A slot that is still open some time after its call gave up makes the channel suspect, and it is replaced by a new one.
- * RabbitMQ keeps with each channel what it knows of the quorum queues behind it; when a leader dies, that may stay at
- * the dead one, and then nothing on this channel is confirmed by this queue ever again (seen on 3.10 in one of three
- * kills of a node). A queue that really has no leader is no better off with a new channel: so the next replacement
- * waits twice as long, until everything is confirmed once.
+ * A message that is not confirmed in time, or refused, makes the channel suspect; if some time later it is still open,
+ * or others were refused meanwhile, a new channel takes its place. RabbitMQ keeps with each channel what it knows of the
+ * quorum queues behind it, and 3.10 can hold on to a leader whose node was killed: then every message for that queue is
+ * refused on this channel for ever (seen after one kill in three). Where the queue is to blame, being full or without a
+ * leader, a new channel does not help: so each replacement in a row comes after twice the time of the last.
  */
 import type { ChannelModel, ConfirmChannel } from 'amqplib';
 import type { Clock } from '../clock.ts';
@@ -60,9 +60,9 @@ export interface PublisherOptions {
 const maxUnconfirmed = 10_000;
 const maxUnconfirmedBytes = 32 * 1024 * 1024;
 
-/** From the timeout of a call until its channel is given up; RabbitMQ elects a leader in less. */
-const stallMs = 5000;
-const maxStallMs = 300_000;
+/** From suspicion to replacement; RabbitMQ elects a leader in less. */
+const firstSuspicionMs = 5000;
+const longestSuspicionMs = 300_000;
 
 export class Publisher {
   readonly #options: PublisherOptions;
@@ -77,7 +77,9 @@ export class Publisher {
   /** Delivery tag of the next publish, and the lowest one that a multiple ack may still concern. */
   #nextTag = 1;
   #lowestTag = 1;
-  #stallMs = stallMs;
+  /** Messages it has refused, with `basic.nack`. */
+  #refused = 0;
+  #suspicionMs = firstSuspicionMs;
   /** Set while the channel is suspect. */
   #acquit: (() => void) | undefined;
   #onIdle: (() => void) | undefined;
@@ -155,16 +157,15 @@ export class Publisher {
     this.#checkIdle();
   }
 
-  /** Something was not confirmed in time: unless the oldest of it is settled soon, the channel is replaced. */
-  #suspect(): void {
-    const [oldest] = this.#slots.values();
-    if (!oldest || this.#acquit) return;
-    this.#acquit = this.#options.clock.after(this.#stallMs, () => {
+  /** @param unheard tag of a message that was not confirmed in time; undefined when one was refused */
+  #suspect(unheard?: number): void {
+    const refusedBefore = this.#refused;
+    this.#acquit ??= this.#options.clock.after(this.#suspicionMs, () => {
       this.#acquit = undefined;
-      const [still] = this.#slots.values();
-      if (still !== oldest || !this.#options.isUsable()) return;
-      this.#stallMs = Math.min(this.#stallMs * 2, maxStallMs);
-      this.#kept.replace(`${this.#slots.size} messages stayed without a confirm.`);
+      const isStuck = unheard !== undefined && this.#slots.has(unheard);
+      const isGuilty = isStuck || this.#refused > refusedBefore;
+      this.#suspicionMs = isGuilty ? Math.min(this.#suspicionMs * 2, longestSuspicionMs) : firstSuspicionMs;
+      if (isGuilty && this.#options.isUsable()) this.#kept.replace('Messages stay without a confirm.');
     });
   }
 
@@ -204,7 +205,6 @@ export class Publisher {
   #confirm(tag: number, multiple: boolean, verdict: 'ack' | 'nack'): void {
     if (!multiple) this.#settleTag(tag, verdict);
     else while (this.#lowestTag <= tag) this.#settleTag(this.#lowestTag++, verdict);
-    if (this.#slots.size === 0) this.#stallMs = stallMs;
     this.#write();
     this.#checkIdle();
   }
@@ -216,6 +216,12 @@ export class Publisher {
     this.#unconfirmedBytes -= slot.bytes;
     const taken = this.#returned.delete(tag) ? 'unroutable' : 'confirmed';
     settle(slot.batch, slot.index, verdict === 'ack' ? taken : 'unknown');
+    if (verdict === 'nack') this.#refuse();
+  }
+
+  #refuse(): void {
+    this.#refused++;
+    this.#suspect();
   }
 
   /** The call's time is over: whatever is open is unknown. */
@@ -223,7 +229,8 @@ export class Publisher {
     this.#queue = this.#queue.filter((queued) => queued !== batch);
     for (let index = 0; index < batch.outcomes.length; index++) settle(batch, index, 'unknown');
     batch.messages = [];
-    this.#suspect();
+    const [unheard] = [...this.#slots].find(([, slot]) => slot.batch === batch) ?? [];
+    if (unheard !== undefined) this.#suspect(unheard);
   }
 
   #checkIdle(): void {

@@ -128,20 +128,29 @@ describe('a broker that is killed', () => {
   });
 });
 
-describe('a channel that stays without confirms on a live connection', () => {
-  test('is replaced, and what is published then is confirmed', async () => {
+describe('a channel on a live connection', () => {
+  const lostChannels = () => events.filter((event) => event.kind === 'channel-lost');
+  const lostOnce = [{ kind: 'channel-lost', purpose: 'confirm', reason: expect.any(String) as string }];
+
+  test('that stays without confirms is replaced, and what is published then is confirmed', async () => {
     const broker = await connectedTo([stack.amqpUrl('/')]);
     const corner = await makeCorner(broker);
     const publish = (body: string) => broker.publish([messageTo(corner, body)], { timeoutMs: 500 });
     expect(await publish('before')).toEqual(['confirmed']);
     await control('eval', suspendConfirmChannels);
     expect(await publish('unheard')).toEqual(['unknown']);
-    await until(30_000, async () => (await publish('after')).includes('confirmed'));
-    const lost = events.filter((event) => event.kind === 'channel-lost');
-    expect(lost).toEqual([
-      { kind: 'channel-lost', purpose: 'confirm', reason: expect.any(String) as string },
-    ]);
+    await until(20_000, async () => (await publish('after')).includes('confirmed'));
+    expect(lostChannels()).toEqual(lostOnce);
     expect(events.some(({ kind }) => kind === 'disconnected')).toBe(false);
+  });
+
+  test('that refuses message after message is replaced, and not again at once', async () => {
+    const broker = await connectedTo([stack.amqpUrl('/')]);
+    const full = await makeCorner(broker, { 'x-max-length': 1, 'x-overflow': 'reject-publish' });
+    const publish = () => broker.publish(messagesTo(full, 10), { timeoutMs: 5000 });
+    await until(20_000, async () => (await publish()) && lostChannels().length > 0);
+    expect(await publish()).toContain('unknown');
+    expect(lostChannels()).toEqual(lostOnce);
   });
 });
 
