@@ -1,6 +1,9 @@
 /**
  * Publishing without confirms, on a channel of its own: at most once. RabbitMQ tells only about messages no queue
  * took. What was written before `close` arrives, because closing the channel waits for RabbitMQ to read up to there.
+ *
+ * Nor does it tell what a quorum queue refuses. A channel that holds on to a dead leader (see publisher.ts) would lose
+ * every fast message to that queue for ever: so a channel that was used makes way for a new one now and then.
  */
 import process from 'node:process';
 import type { Channel, ChannelModel } from 'amqplib';
@@ -11,12 +14,17 @@ import { keepChannel, type KeptChannel } from './kept-channel.ts';
 import { assertPublishable, bufferOf, publishOptions } from './outbound.ts';
 import type { PublisherOptions } from './publisher.ts';
 
+/** The longest time that fast messages get lost unseen; a new channel costs two round trips. */
+const channelLifeMs = 30_000;
+
 export class FastPublisher {
   readonly #options: PublisherOptions;
   readonly #kept: KeptChannel;
   #channel: Channel | undefined;
   #isWritable = true;
   #isClosing = false;
+  #isUsed = false;
+  #cancelRenewal: (() => void) | undefined;
   /** Calls that wait for room, or for the channel that is being opened. */
   #waiting: (() => void)[] = [];
   /** Resolves when what was published in this turn of the event loop is in the socket. */
@@ -36,6 +44,7 @@ export class FastPublisher {
   /** See `Broker.publishFast`. */
   async publish(messages: readonly OutboundMessage[]): Promise<void> {
     assertPublishable(messages);
+    this.#isUsed = true;
     for (const message of messages) {
       while (!this.#isReady()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
       this.#send(message);
@@ -54,6 +63,7 @@ export class FastPublisher {
   async close(timeoutMs: number): Promise<void> {
     this.#isClosing = true;
     this.#kept.stop();
+    this.#cancelRenewal?.();
     this.wake();
     const channel = this.#channel;
     if (channel) await endsWithin(this.#options.clock, timeoutMs, closeChannel(channel));
@@ -94,6 +104,8 @@ export class FastPublisher {
   #use(channel: Channel): void {
     this.#channel = channel;
     this.#isWritable = true;
+    this.#isUsed = false;
+    this.#renewLater();
     const { report } = this.#options;
     channel.on('return', ({ fields }) =>
       report({ kind: 'fast-returned', exchange: fields.exchange, routingKey: fields.routingKey }),
@@ -105,8 +117,16 @@ export class FastPublisher {
     this.wake();
   }
 
+  #renewLater(): void {
+    this.#cancelRenewal = this.#options.clock.after(channelLifeMs, () => {
+      if (this.#isUsed && this.#options.isUsable()) this.#kept.replace();
+      else this.#renewLater();
+    });
+  }
+
   #lose(error: unknown): void {
     this.#channel = undefined;
+    this.#cancelRenewal?.();
     this.#options.missing.learn(error);
     this.wake();
   }

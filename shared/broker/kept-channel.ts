@@ -26,8 +26,8 @@ const reopenDelayMs = 1000;
 export interface KeptChannel {
   /** No other channel is opened from now on; the caller closes the last one itself. */
   readonly stop: () => void;
-  /** Gives the channel up, as lost, for a new one on the same connection. */
-  readonly replace: (reason: string) => void;
+  /** Gives the channel up, as lost, for a new one on the same connection. @param reason reported, if there is one */
+  readonly replace: (reason?: string) => void;
 }
 
 /** Opens the channel now or when the connection comes, and again whenever it is lost. */
@@ -79,7 +79,7 @@ export function keepChannel<C extends Channel>(options: KeptChannelOptions<C>): 
       const given = current;
       if (!given) return;
       opening = undefined;
-      lose(new Error(reason));
+      lose(reason === undefined ? undefined : new Error(reason));
       given.close().catch(() => {}); // its connection may be gone, and a channel that hangs never answers
     },
   };

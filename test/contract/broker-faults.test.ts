@@ -3,15 +3,24 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Broker } from '../../shared/broker/broker.ts';
 import type { BrokerEvent } from '../../shared/broker/broker-event.ts';
 import { connectBroker } from '../../shared/broker/rabbitmq.ts';
-import { systemClock } from '../../shared/clock.ts';
+import { systemClock, type Clock } from '../../shared/clock.ts';
 import { startPrivateStack } from '../stack/current-stack.ts';
 import type { Stack } from '../stack/stack.ts';
 import { until } from '../stack/until.ts';
-import { before, connected, drain, makeCorner, messagesTo, messageTo, reaches } from './broker-contract.ts';
+import {
+  before,
+  connected,
+  drain,
+  idOf,
+  makeCorner,
+  messagesTo,
+  messageTo,
+  reaches,
+} from './broker-contract.ts';
 
 let stack: Stack;
 const open: Broker[] = [];
@@ -28,13 +37,13 @@ afterAll(async () => {
   await stack.stop();
 });
 
-function connectTo(urls: readonly string[], heartbeatSeconds = 10): Broker {
+function connectTo(urls: readonly string[], heartbeatSeconds = 10, clock = systemClock): Broker {
   events = [];
   const broker = connectBroker({
     urls,
     heartbeatSeconds,
     connectTimeoutMs: 3000,
-    clock: systemClock,
+    clock,
     closeTimeoutMs: 500,
     onEvent: (event) => events.push(event),
   });
@@ -128,35 +137,70 @@ describe('a broker that is killed', () => {
   });
 });
 
-describe('a channel on a live connection', () => {
-  const lostChannels = () => events.filter((event) => event.kind === 'channel-lost');
-  const lostOnce = [{ kind: 'channel-lost', purpose: 'confirm', reason: expect.any(String) as string }];
+/** Waits are over ten times as soon. */
+const quickClock: Clock = { ...systemClock, after: (delayMs, task) => systemClock.after(delayMs / 10, task) };
 
+describe('a channel on a live connection', () => {
+  const losses = (): readonly string[] =>
+    events.flatMap((event) => {
+      if (event.kind === 'channel-lost') return event.purpose;
+      return event.kind === 'disconnected' ? event.role : [];
+    });
+  const timeoutMs = 20_000;
+  let broker: Broker;
+
+  beforeEach(async () => {
+    broker = connectTo([stack.amqpUrl('/')], 10, quickClock);
+    await connected(broker);
+  });
   test('that stays without confirms is replaced, and what is published then is confirmed', async () => {
-    const broker = await connectedTo([stack.amqpUrl('/')]);
     const corner = await makeCorner(broker);
-    const publish = (body: string) => broker.publish([messageTo(corner, body)], { timeoutMs: 500 });
+    const publish = (id: string) => broker.publish([messageTo(corner, id)], { timeoutMs });
     expect(await publish('before')).toEqual(['confirmed']);
     await control('eval', suspendConfirmChannels);
     expect(await publish('unheard')).toEqual(['unknown']);
     await until(20_000, async () => (await publish('after')).includes('confirmed'));
-    expect(lostChannels()).toEqual(lostOnce);
-    expect(events.some(({ kind }) => kind === 'disconnected')).toBe(false);
+    expect(losses()).toEqual(['confirm']);
   });
 
-  test('that refuses message after message is replaced, and not again at once', async () => {
-    const broker = await connectedTo([stack.amqpUrl('/')]);
+  test('that holds on to a dead leader is replaced, for fast messages too', async () => {
+    const corner = await makeCorner(broker);
+    await control('eval', nameLeader(corner.queue, 'gone@localhost'));
+    expect(await broker.publish([messageTo(corner, 'refused')], { timeoutMs })).toEqual(['unknown']);
+    await broker.publishFast([messageTo(corner, 'lost')]);
+    await control('eval', nameLeader(corner.queue, `setway-${stack.ports.amqp}@localhost`));
+    const publish = () => broker.publish([messageTo(corner, 'slow')], { timeoutMs });
+    await until(20_000, async () => (await publish()).includes('confirmed'));
+    await until(20_000, async () => {
+      await broker.publishFast([messageTo(corner, 'fast')]);
+      const options = { queues: [corner.queue], max: 1000, maxBytes: 1_000_000 };
+      return broker.take(options, async (deliveries) => deliveries.map(idOf).includes('fast'));
+    });
+    expect(losses()).toEqual(['confirm']);
+  });
+
+  test('that refuses what is too much for a queue is replaced ever more rarely', async () => {
     const full = await makeCorner(broker, { 'x-max-length': 1, 'x-overflow': 'reject-publish' });
-    const publish = () => broker.publish(messagesTo(full, 10), { timeoutMs: 5000 });
-    await until(20_000, async () => (await publish()) && lostChannels().length > 0);
-    expect(await publish()).toContain('unknown');
-    expect(lostChannels()).toEqual(lostOnce);
+    const lostAtMs: number[] = [];
+    await until(25_000, async () => {
+      await broker.publish(messagesTo(full, 10), { timeoutMs });
+      if (losses().length > lostAtMs.length) lostAtMs.push(performance.now());
+      return lostAtMs.length === 4;
+    });
+    const [first = 0, second = 0, third = 0, fourth = 0] = lostAtMs;
+    expect(fourth - third).toBeGreaterThan(second - first);
   });
 });
 
 /** Erlang: they keep their connection and their number, and do nothing more. */
 const suspendConfirmChannels =
   '[sys:suspend(Pid) || Pid <- rabbit_channel:list(), rabbit_channel:info(Pid, [confirm]) =:= [{confirm, true}]].';
+
+/** Erlang: what a channel that publishes to a queue for the first time learns of its leader, as after the kill of a node. */
+const nameLeader = (queue: string, node: string): string => `
+  Name = rabbit_misc:r(<<"/">>, queue, <<"${queue}">>),
+  Move = fun(Q) -> {Process, _} = amqqueue:get_pid(Q), amqqueue:set_pid(Q, {Process, '${node}'}) end,
+  rabbit_misc:execute_mnesia_transaction(fun() -> rabbit_amqqueue:update(Name, Move) end), ok.`;
 
 describe('several URLs', () => {
   test('a node that is down costs one attempt: the next URL is tried', async () => {
