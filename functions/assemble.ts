@@ -271,6 +271,7 @@ export async function openHost(world: World, set: string, courier: Courier): Pro
       maxSendAttempts: settings.SETWAY_SEND_ATTEMPTS,
       slotWaitMs,
       heartbeatMs: settings.SETWAY_HEARTBEAT_SECONDS,
+      heartbeatExpiryMs: settings.SETWAY_HEARTBEAT_EXPIRY_SECONDS,
       reconcileMs: settings.SETWAY_CATALOG_MAX_AGE_MS,
       stopGraceMs: settings.SETWAY_STOP_GRACE_SECONDS,
     },

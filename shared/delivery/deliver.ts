@@ -21,7 +21,6 @@ import type { PassCopy } from './copies.ts';
 import { asMessage, deliverForeign } from './foreign.ts';
 import { fromInbound } from '../message/envelope.ts';
 import { deliveryTransitions } from '../message/lifecycle.ts';
-import type { MessageId } from '../identifier.ts';
 import type { Message } from '../message/message.ts';
 import { asProblem } from '../problem.ts';
 import type { DeliveryOutcome } from '../store/delivery-outcome.ts';
@@ -29,8 +28,10 @@ import type { Store } from '../store/store.ts';
 import { isPushed, type Subscription } from '../subscriptions/subscription.ts';
 import { createCaller, leased, type Caller, type CallerParts, type Room } from './caller.ts';
 import { createHearing } from './hearing.ts';
+import type { Grips } from './grip.ts';
 import type { Deferred } from './lane.ts';
 import { leaseEnded, offered } from './lease-ended.ts';
+import { ownCalls } from './own-calls.ts';
 import { tryAgainMs, untilItWorks } from './patience.ts';
 import { createRecord, type Known, type Patiently } from './record.ts';
 
@@ -43,8 +44,7 @@ export interface DeliverParts extends CallerParts {
   readonly onRetry: (afterMs: number) => void;
   /** A callback was written that is due. */
   readonly onOwed: () => void;
-  /** Whether a message is with another SET since this one was taken over. */
-  readonly departed: (id: MessageId) => Promise<boolean> | false;
+  readonly grip: Grips['take'];
   /** The SET is fenced: what it has in hand is its own no more. */
   readonly onFenced: () => void;
 }
@@ -52,8 +52,8 @@ export interface DeliverParts extends CallerParts {
 export interface Deliverer {
   /** A message the broker handed out for a subscription. */
   take: (delivery: InboundDelivery, subscription: string) => void;
-  /** Entries of kind `redeliver`, just claimed from a shard for `leaseMs`; resolves when all are recorded. */
-  redeliver(store: Store, entries: readonly DueEntry[], leaseMs: number): Promise<void>;
+  /** Entries of kind `redeliver`, claimed from a shard, and ours until then; resolves when all are recorded. */
+  redeliver(store: Store, entries: readonly DueEntry[], heldUntilMs: number): Promise<void>;
   /** One webhook call, not recorded; undefined when no slot was free while it was wanted, or it has no webhook. */
   call(
     message: Message,
@@ -90,6 +90,8 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
   let isAbandoned = false;
   const patiently: Patiently = (work) => untilItWorks(parts.clock, () => isAbandoned, work);
   const caller = createCaller(parts);
+  const callOwn = ownCalls(parts, caller);
+  const arrive = ownArrivals(parts, patiently);
   const record = createRecord(parts, patiently);
   const hears = createHearing(parts);
 
@@ -98,19 +100,16 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     message: Message,
     subscription: Subscription,
   ): Promise<void> => {
-    // This SET was taken over and is back: whoever has the message now delivers it.
-    const isGone = parts.departed(message.id);
-    if (isGone && (await isGone.catch(() => patiently(async () => parts.departed(message.id)))))
-      return delivery.ack();
     // An ordered message is delivered in its turn, unless it has none.
-    if (message.order && (await parts.arrive(message, subscription.name)) === 'ordered')
-      return delivery.ack();
+    if (message.order && (await arrive(message, subscription.name)) !== 'astray') return delivery.ack();
     const isRepeated = delivery.message.redelivered && (await record.has(message.id, subscription.name));
     if (!isRepeated && hears(subscription, message)) {
-      const wish = { patienceMs: unackedMs };
-      const outcome = await patiently(() => caller.call(message, subscription, 1, wish));
+      const outcome = await patiently(() => callOwn(message, subscription, 1, { patienceMs: unackedMs }));
+      // This SET was taken over and is back: whoever has the message now delivers it.
+      if (outcome === 'gone') return delivery.ack();
       const isDeferred = outcome !== undefined && 'deferMs' in outcome;
-      if (isDeferred && isLeaving) return delivery.requeue();
+      // Not called, and nothing known of it: the broker has to keep it.
+      if (!outcome || (isDeferred && isLeaving)) return delivery.requeue();
       await record.write(isDeferred ? putOff(message, subscription, outcome) : outcome);
     }
     delivery.ack();
@@ -135,7 +134,9 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
       return store.release([entry], pausedRetryMs);
     // A call that outlasts the lease would be made twice: by then the entry is somebody else's.
     const isWanted = (): boolean => parts.clock.nowMs() + subscription.timeoutMs <= heldUntilMs;
-    const outcome = await caller.call(message, subscription, entry.attempts + 1, leased(isWanted));
+    const outcome = await callOwn(message, subscription, entry.attempts + 1, leased(isWanted));
+    // Its entry went with it.
+    if (outcome === 'gone') return undefined;
     if (!outcome) return store.release([entry], 0);
     if ('deferMs' in outcome) return store.release([entry], outcome.deferMs);
     await record.write({ ...outcome, lease: entry });
@@ -145,8 +146,10 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
     abandon() {
       isAbandoned = true;
     },
-    call: (message, subscription, attempt, isWanted) =>
-      caller.call(message, subscription, attempt, leased(isWanted)),
+    async call(message, subscription, attempt, isWanted) {
+      const outcome = await callOwn(message, subscription, attempt, leased(isWanted));
+      return outcome === 'gone' ? undefined : outcome;
+    },
     get load() {
       return caller.load;
     },
@@ -187,8 +190,7 @@ export function createDeliverer(parts: DeliverParts): Deliverer {
         asProblem(error).kind === 'set-fenced' ? parts.onFenced() : again(),
       );
     },
-    async redeliver(store, entries, leaseMs) {
-      const heldUntilMs = parts.clock.nowMs() + leaseMs;
+    async redeliver(store, entries, heldUntilMs) {
       const known = await record.look(store, entries);
       const over = known.filter(isOver);
       if (over.length > 0) await store.finish(over.map(({ entry }) => entry));
@@ -219,6 +221,14 @@ async function takeFast(
     // Its slot was free, but another host has its key at work: it is in no queue any more.
     await new Promise<void>((resolve) => clock.after(outcome.deferMs, resolve));
   }
+}
+
+/** Notes it for its turn, while it is this SET's. @throws Problem `set-fenced` */
+function ownArrivals({ arrive, grip }: Pick<DeliverParts, 'arrive' | 'grip'>, patiently: Patiently) {
+  return async (message: Message, subscription: string): Promise<'ordered' | 'astray' | 'gone'> => {
+    const taken = await patiently(async () => grip(message.id));
+    return taken === 'gone' ? taken : arrive(message, subscription);
+  };
 }
 
 function isOver({ status }: Known): boolean {

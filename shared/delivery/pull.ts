@@ -18,7 +18,6 @@ import { createHearing, type Hears } from './hearing.ts';
 import type { Broker, InboundDelivery } from '../broker/broker.ts';
 import type { Clock } from '../clock.ts';
 import { fromInbound } from '../message/envelope.ts';
-import type { MessageId } from '../identifier.ts';
 import type { Message } from '../message/message.ts';
 import { shardOf } from '../message/shard.ts';
 import { Problem } from '../problem.ts';
@@ -31,6 +30,7 @@ import type { Telemetry } from '../telemetry.ts';
 import { priorities, queueOf } from '../topology/names.ts';
 import { withCallback } from './ended.ts';
 import type { PassCopy } from './copies.ts';
+import type { Grips } from './grip.ts';
 import { keyText } from './record.ts';
 
 export interface PullParts {
@@ -44,8 +44,7 @@ export interface PullParts {
   readonly subscription: (name: string) => Subscription | undefined;
   /** Takes what another SET delivers. */
   readonly passCopy: PassCopy;
-  /** Whether a message is with another SET since this one was taken over. */
-  readonly departed: (id: MessageId) => Promise<boolean> | false;
+  readonly grip: Grips['take'];
   /** Notes an ordered message for its turn; `astray`: it has none. */
   readonly arrive: (message: Message, subscription: string) => Promise<'ordered' | 'astray'>;
   readonly onDue: (afterMs: number, kind: 'order' | 'redeliver' | 'callback') => void;
@@ -169,8 +168,8 @@ async function fromQueues(
     const own = read.flatMap(({ delivery, arrival }) =>
       arrival.origin === 'foreign' ? [] : [{ delivery, message: arrival.message }],
     );
-    const gone = await Promise.all(own.map(async ({ message }) => parts.departed(message.id)));
-    const here = own.filter((_, index) => gone[index] === false);
+    const grips = await Promise.all(own.map(async ({ message }) => parts.grip(message.id)));
+    const here = own.filter((_, index) => grips[index] !== 'gone');
     const pulled = await leaseFresh(parts, hears, subscription, { own: here, leaseMs });
     for (const { delivery } of own) delivery.ack();
     return { taken: deliveries.length, pulled };

@@ -70,7 +70,7 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
       rooms: parts.rooms('redeliver'),
       leaseMs: parts.longestCallMs,
       isReady: parts.isLoaded,
-      handle: (store, entries, leaseMs) => parts.deliverer.redeliver(store, entries, leaseMs),
+      handle: (store, entries, heldUntilMs) => parts.deliverer.redeliver(store, entries, heldUntilMs),
     },
     order: {
       capacity: 1_000,
@@ -79,7 +79,7 @@ export function createDueHandlers(parts: DueHandlerParts): Readonly<Record<Agend
       rooms: parts.rooms('order'),
       leaseMs: parts.longestCallMs,
       isReady: parts.isLoaded,
-      handle: (store, entries, leaseMs) => parts.orderer.work(store, entries, leaseMs),
+      handle: (store, entries, heldUntilMs) => parts.orderer.work(store, entries, heldUntilMs),
     },
     gap: {
       capacity: 20, // calls under way

@@ -23,7 +23,8 @@ export interface DueLoopParts {
   readonly idleMs: number;
   /** False while there is no use in claiming: the broker is away, say. */
   readonly isReady: () => boolean;
-  readonly handle: (entries: readonly DueEntry[], leaseMs: number) => Promise<void>;
+  /** @param heldUntilMs counted from before the claim: its answer may have waited while the process slept */
+  readonly handle: (entries: readonly DueEntry[], heldUntilMs: number) => Promise<void>;
 }
 
 /** Entries under way by subscription. */
@@ -72,10 +73,10 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
     cancelWake = parts.clock.after(afterMs, () => void turn());
   };
 
-  const handle = async (entries: readonly DueEntry[], leaseMs: number): Promise<void> => {
+  const handle = async (entries: readonly DueEntry[], heldUntilMs: number): Promise<void> => {
     hold(entries, 1);
     // What fails stays claimed and falls due again when its lease ends.
-    await parts.handle(entries, leaseMs).catch(() => undefined);
+    await parts.handle(entries, heldUntilMs).catch(() => undefined);
     hold(entries, -1);
     if (underWay === 0) whenIdle?.();
     wake(parts.rooms ? togetherMs : 0);
@@ -98,11 +99,12 @@ export function startDueLoop(parts: DueLoopParts): DueLoop {
     if (limit <= 0 || !parts.isReady()) return parts.idleMs;
     const { set, store, kind } = parts;
     const leaseMs = parts.leaseMs();
+    const heldUntilMs = parts.clock.nowMs() + leaseMs;
     const entries = await store.claim({ set, kind, limit, leaseMs, rooms: parts.rooms?.(held) });
     for (const { lateMs } of entries)
       parts.telemetry.observe('setway_due_lateness_seconds', { set, kind }, lateMs / 1000);
-    if (parts.grouping === 'one by one') for (const entry of entries) void handle([entry], leaseMs);
-    else if (entries.length > 0) void handle(entries, leaseMs);
+    if (parts.grouping === 'one by one') for (const entry of entries) void handle([entry], heldUntilMs);
+    else if (entries.length > 0) void handle(entries, heldUntilMs);
     if (entries.length === limit) return 0;
     const nextMs = await store.nextDueInMs(set, [kind], parts.rooms?.(held));
     return Math.min(nextMs ?? parts.idleMs, parts.idleMs);

@@ -21,8 +21,8 @@ export interface DueHandler {
   readonly leaseMs: () => number;
   /** False while there is no use in claiming: the broker is away, say. */
   readonly isReady: () => boolean;
-  /** Ends, or gives back, every entry; what it leaves falls due again when the lease ends. */
-  readonly handle: (store: Store, entries: readonly DueEntry[], leaseMs: number) => Promise<void>;
+  /** Ends, or gives back, every entry; what it leaves falls due again when the lease ends: not before `heldUntilMs`. */
+  readonly handle: (store: Store, entries: readonly DueEntry[], heldUntilMs: number) => Promise<void>;
 }
 
 export interface DueWorkParts {
@@ -73,7 +73,7 @@ export function createDueWork(parts: DueWorkParts): DueWork {
       store,
       kind,
       idleMs,
-      handle: (entries, leaseMs) => handle(store, entries, leaseMs),
+      handle: (entries, heldUntilMs) => handle(store, entries, heldUntilMs),
     });
   };
 
@@ -83,11 +83,12 @@ export function createDueWork(parts: DueWorkParts): DueWork {
     let handled = 0;
     while (!isStopped && isReady() && left() - handled > 0) {
       const claimMs = leaseMs();
+      const heldUntilMs = parts.clock.nowMs() + claimMs;
       const limit = Math.min(capacity, left() - handled);
       const claim = { set: parts.set, kind, limit, leaseMs: claimMs, rooms: rooms?.(nothingHeld) };
       const entries = await store.claim(claim);
       if (entries.length === 0) break;
-      await handle(store, entries, claimMs);
+      await handle(store, entries, heldUntilMs);
       handled += entries.length;
     }
     return handled;

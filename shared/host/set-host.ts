@@ -9,13 +9,13 @@
 import type { AgendaKind } from '../agenda/agenda.ts';
 import type { Broker } from '../broker/broker.ts';
 import type { CatalogSource } from '../catalog/catalog.ts';
-import type { Clock } from '../clock.ts';
+import type { SteadyClock } from '../clock.ts';
 import { atMost } from '../deadline.ts';
 import { createAnswering } from '../delivery/answer.ts';
 import type { Courier } from '../delivery/courier.ts';
 import { createCopies } from '../delivery/copies.ts';
-import { createDeparted, type DepartureBook } from '../delivery/departed.ts';
 import { createDeliverer, type Deliverer, type DeliverParts } from '../delivery/deliver.ts';
+import { createGrips, type DepartureBook } from '../delivery/grip.ts';
 import { createPuller, type PullParts } from '../delivery/pull.ts';
 import type { OrderParts } from '../ordering/desk.ts';
 import { createOrderer, type Orderer } from '../ordering/ordering.ts';
@@ -56,7 +56,7 @@ export interface SetHostParts {
   readonly broker: Broker;
   readonly courier: Courier;
   readonly catalog: CatalogSource;
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly telemetry: Telemetry;
   /** How the SET's federation is; without it nobody watches it. @throws Problem */
   readonly lookAtFederation?: LinkWatchParts['lookAtFederation'];
@@ -78,6 +78,8 @@ export interface SetHostTiming {
    */
   readonly slotWaitMs: number;
   readonly heartbeatMs: number;
+  /** After so long without a heartbeat a host is given up. */
+  readonly heartbeatExpiryMs: number;
   /** How often the catalog is looked at for changes. */
   readonly reconcileMs: number;
   /** Time a stopping host gives to webhook calls under way. */
@@ -110,10 +112,10 @@ export interface SetHost extends SetLink {
 export function openSetHost(parts: SetHostParts): SetHost {
   const { broker, clock, timing, stores } = parts;
   const view = createHostView(parts);
-  const departed = createDeparted(parts.departures, clock);
+  const grips = createGrips({ set: parts.set, books: parts.departures, clock, knownForMs: knownFor(timing) });
   // A failure is tried again at the next turn.
   const wakeUp = (): void => void reconcile().then(() => due.nudge(0), ignore);
-  const standing = createStanding(() => (departed.renew(), wakeUp()));
+  const standing = createStanding(() => (grips.renew(), wakeUp()));
   const active = () => (standing.isFenced ? [] : view.active());
   const canSend = (): boolean => broker.state === 'connected' && view.isDeclared && !standing.isFenced;
   const onDue = (afterMs: number, kind: AgendaKind): void => due.nudge(afterMs, kind);
@@ -137,7 +139,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     pulse,
     onBreaker: () => due.nudge(0),
     onFenced: standing.onFenced,
-    departed: departed.has,
+    grip: grips.take,
   });
   const orderer = openOrderer(parts, view, {
     call: (...wanted) => deliverer.call(...wanted),
@@ -189,7 +191,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
     },
     find: async (id) => stores[shardOf(id, stores.length)]?.find(id),
     ...callsAboutMessages(parts, view, onDue),
-    ...openPuller(parts, view, { arrive, departed: departed.has, onDue, passCopy, ready }),
+    ...openPuller(parts, view, { arrive, grip: grips.take, onDue, passCopy, ready }),
     ...decider.link,
     status: () => statusOf({ ...parts, linkWatch }, committer.unsettled),
     ...createCatalogCalls({ ...parts, deliverer }, view, reconcile),
@@ -217,6 +219,13 @@ export function openSetHost(parts: SetHostParts): SetHost {
     },
   };
 }
+
+/** Half of what is left when the last heartbeat was just before it was asked. */
+function knownFor({ heartbeatMs, heartbeatExpiryMs }: SetHostTiming): number {
+  return Math.min(longestKnownMs, Math.max(0, heartbeatExpiryMs - heartbeatMs) / 2);
+}
+
+const longestKnownMs = 10_000;
 
 const ignore = (): void => undefined;
 const nothing = (): undefined => undefined;
@@ -283,7 +292,7 @@ async function connect({ broker, clock }: SetHostParts, view: HostView, maxMs: n
   await view.refresh();
 }
 
-interface DelivererLinks extends Pick<DeliverParts, 'arrive' | 'departed' | 'disable' | 'passCopy'> {
+interface DelivererLinks extends Pick<DeliverParts, 'arrive' | 'disable' | 'grip' | 'passCopy'> {
   readonly pulse: Pulse;
   readonly onDue: (afterMs: number, kind: AgendaKind) => void;
   readonly onBreaker: () => void;
@@ -309,7 +318,7 @@ function openDeliverer(
 function openPuller(
   parts: SetHostParts,
   view: HostView,
-  { ready, ...links }: Pick<PullParts, 'arrive' | 'departed' | 'onDue' | 'passCopy'> & Pick<SetHost, 'ready'>,
+  { ready, ...links }: Pick<PullParts, 'arrive' | 'grip' | 'onDue' | 'passCopy'> & Pick<SetHost, 'ready'>,
 ): ReturnType<typeof createPuller> {
   return createPuller({
     ...parts,

@@ -42,8 +42,8 @@ import { pausedRetryMs, type Run } from './turn.ts';
 export interface Orderer {
   /** A copy the broker handed out; may be acked when this resolves. Retries while the database is away. */
   arrive(message: Message, subscription: string): Promise<'ordered' | 'astray'>;
-  /** Entries of kind `order`, just claimed for `leaseMs`; resolves when all are closed, put off or given back. */
-  work(store: Store, entries: readonly DueEntry[], leaseMs: number): Promise<void>;
+  /** Entries of kind `order`, claimed and ours until then; resolves when all are closed, put off or given back. */
+  work(store: Store, entries: readonly DueEntry[], heldUntilMs: number): Promise<void>;
   /** Ends what is under way after the item at hand. */
   stop(): void;
   /** Gives up what the database does not take. */
@@ -109,8 +109,7 @@ export function createOrderer(parts: OrderParts): Orderer {
         if (arrived !== 'unclear') return arrived === 'astray' ? 'astray' : 'ordered';
       }
     },
-    async work(store, entries, leaseMs) {
-      const heldUntilMs = parts.clock.nowMs() + leaseMs;
+    async work(store, entries, heldUntilMs) {
       const desk = desks[parts.stores.indexOf(store)];
       if (!desk) return;
       // One that fails stays claimed and falls due again when its lease ends.

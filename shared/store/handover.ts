@@ -56,6 +56,13 @@ export interface HandoverProgress {
   readonly tenure: Tenure;
 }
 
+/** Whose a SET's messages are in one of its databases. */
+export interface Footing {
+  readonly tenure: Tenure;
+  /** When the last one left, in Unix milliseconds; undefined when none has. */
+  readonly lastLeftAtMs: number | undefined;
+}
+
 export interface Handover {
   /** Takes the tenure from the SET's hosts, after what they have in flight. @returns its epoch */
   fence(set: string): Promise<number>;
@@ -78,8 +85,7 @@ export interface Handover {
   takeInBelongings(target: string, goods: Goods): Promise<void>;
   /** They are elsewhere, and nothing is left to do here. */
   end(set: string, goods: Goods): Promise<void>;
-  /** When the last one left, in Unix milliseconds; undefined when none has. */
-  lastLeftAtMs(): Promise<number | undefined>;
+  footing(set: string): Promise<Footing>;
   /** What the SET gave away when it was taken over last; undefined when it never was. */
   lastPlan(set: string): Promise<TakeOverPlan | undefined>;
   /** Which of these have left. */

@@ -2,9 +2,9 @@
 import { toUuid, type MessageId } from '../identifier.ts';
 import { Problem } from '../problem.ts';
 import { answerOf, type Sql } from './database.ts';
-import type { Goods, Handover, HandoverProgress, Hearer, TakeOverPlan } from './handover.ts';
+import type { Footing, Goods, Handover, HandoverProgress, Hearer, TakeOverPlan } from './handover.ts';
 import { idOf, numberOrNull, text, textOrNull, type Row } from './rows.ts';
-import { changeTenure, readTenure, setTenure } from './tenure.ts';
+import { changeTenure, readTenure, setTenure, tenureOf } from './tenure.ts';
 
 export function openHandover(sql: Sql): Handover {
   return {
@@ -18,7 +18,7 @@ export function openHandover(sql: Sql): Handover {
     belongings: (set) => loadBelongings(sql, set),
     takeInBelongings: (target, goods) => takeInBelongings(sql, target, goods),
     end: (set, goods) => endTakeOver(sql, set, goods),
-    lastLeftAtMs: () => findLastLeft(sql),
+    footing: (set) => readFooting(sql, set),
     lastPlan: (set) => findLastPlan(sql, set),
     departed: (ids) => findDeparted(sql, ids),
   };
@@ -196,11 +196,12 @@ async function endTakeOver(sql: Sql, set: string, { rows }: Goods): Promise<void
       AND a.kind IN ('send', 'release', 'check', 'redeliver', 'order', 'callback', 'gap', 'schedule')`);
 }
 
-async function findLastLeft(sql: Sql): Promise<number | undefined> {
-  const [row] = await answerOf(
-    sql`SELECT extract(epoch FROM max(left_at)) * 1000 AS at_ms FROM departure WHERE left_at IS NOT NULL`,
-  );
-  return numberOrNull(row?.['at_ms']) ?? undefined;
+async function readFooting(sql: Sql, set: string): Promise<Footing> {
+  const rows = await answerOf(sql`
+    SELECT t.epoch, t.state, d.at_ms
+    FROM (SELECT extract(epoch FROM max(left_at)) * 1000 AS at_ms FROM departure WHERE left_at IS NOT NULL) d
+    LEFT JOIN tenure t ON t.set_id = ${set}`);
+  return { tenure: tenureOf(rows), lastLeftAtMs: numberOrNull(rows[0]?.['at_ms']) ?? undefined };
 }
 
 async function findLastPlan(sql: Sql, set: string): Promise<TakeOverPlan | undefined> {

@@ -76,7 +76,8 @@ export async function setTenure(sqls: readonly Sql[], set: string, state: Tenure
   return { state, epoch: Math.max(0, ...tenures.map(({ epoch }) => epoch)) };
 }
 
-function tenureOf([row]: readonly Row[]): Tenure {
-  if (!row) return { epoch: 0, state: 'serving' };
+/** Without a row, or with an empty one, it serves at epoch 0. */
+export function tenureOf([row]: readonly Row[]): Tenure {
+  if (typeof row?.['state'] !== 'string') return { epoch: 0, state: 'serving' };
   return { epoch: Number(row['epoch']), state: row['state'] as TenureState };
 }

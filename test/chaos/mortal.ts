@@ -3,7 +3,7 @@
  * nothing it waits for comes back. What was called and not answered may have had its effect.
  */
 import type { Broker, ConsumeOptions, InboundDelivery } from '../../shared/broker/broker.ts';
-import type { Clock } from '../../shared/clock.ts';
+import type { SteadyClock } from '../../shared/clock.ts';
 
 export type Moment = 'before' | 'after';
 
@@ -106,8 +106,9 @@ function mortalDelivery(delivery: InboundDelivery, life: Life): InboundDelivery 
 }
 
 /** The dead hear no timer. */
-export function mortalClock(clock: Clock, life: Life): Clock {
+export function mortalClock(clock: SteadyClock, life: Life): SteadyClock {
   return {
+    steadyMs: () => clock.steadyMs(),
     nowMs: () => clock.nowMs(),
     after: (delayMs, task) => clock.after(delayMs, () => (life.isOver ? undefined : task())),
   };

@@ -41,6 +41,7 @@ const timing: SetHostTiming = {
   maxSendAttempts: 100,
   slotWaitMs: 1_000,
   heartbeatMs: 60_000,
+  heartbeatExpiryMs: 240_000,
   reconcileMs: 1_000,
   stopGraceMs: 2_000,
 };

@@ -136,3 +136,11 @@ function orderOf(index: number): { readonly sku: string; readonly quantity: numb
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, Math.min(ms, longestPauseMs)));
 }
+
+/** The longest time between two that follow each other. */
+export function longestGap(timesMs: readonly number[]): number {
+  return timesMs.reduce(
+    (longest, timeMs, index) => Math.max(longest, timeMs - (timesMs[index - 1] ?? timeMs)),
+    0,
+  );
+}

@@ -1,11 +1,15 @@
-import type { Clock } from '../../shared/clock.ts';
+import type { SteadyClock } from '../../shared/clock.ts';
 
 /** A clock that stands still until it is moved; due tasks run in order, and what they await is awaited. */
-export class FakeClock implements Clock {
+export class FakeClock implements SteadyClock {
   #nowMs = 1_760_000_000_000;
   #tasks: { readonly dueMs: number; readonly task: () => void }[] = [];
 
   nowMs(): number {
+    return this.#nowMs;
+  }
+
+  steadyMs(): number {
     return this.#nowMs;
   }
 

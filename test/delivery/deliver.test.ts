@@ -1,12 +1,15 @@
-import { describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { InboundDelivery } from '../../shared/broker/broker.ts';
 import type { Answer } from '../../shared/delivery/courier.ts';
 import { createDeliverer } from '../../shared/delivery/deliver.ts';
-import { mintMessageId } from '../../shared/identifier.ts';
+import { createGrips } from '../../shared/delivery/grip.ts';
+import { mintMessageId, type MessageId } from '../../shared/identifier.ts';
 import { toOutbound } from '../../shared/message/envelope.ts';
 import type { Message } from '../../shared/message/message.ts';
 import { Problem } from '../../shared/problem.ts';
 import type { DeliveryOutcome } from '../../shared/store/delivery-outcome.ts';
+import type { Tenure } from '../../shared/sets/tenure.ts';
+import type { Footing } from '../../shared/store/handover.ts';
 import type { Store } from '../../shared/store/store.ts';
 import type { Subscription } from '../../shared/subscriptions/subscription.ts';
 import { createTelemetry } from '../../shared/telemetry.ts';
@@ -57,6 +60,20 @@ function failing<T>(times: number, value: T): () => Promise<T> {
   };
 }
 
+/** What the database says of the SET, and how often it was asked. */
+const book = {
+  footing: vi.fn<() => Promise<Footing>>(),
+  departed: async (ids: readonly MessageId[]) => new Set(ids),
+};
+beforeEach(() => {
+  book.footing.mockReset();
+  footingBecomes('serving', 0);
+});
+
+function footingBecomes(state: Tenure['state'], epoch: number, lastLeftAtMs?: number): void {
+  book.footing.mockImplementation(async () => ({ tenure: { state, epoch }, lastLeftAtMs }));
+}
+
 interface Failures {
   readonly lookups?: number;
   readonly calls?: number;
@@ -75,6 +92,8 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
   };
   const store = { deliveries: failing(lookups, []), record } as unknown as Store;
   const carry = vi.fn<() => Promise<Answer[]>>(failing(calls, [done]));
+  const onFenced = vi.fn<() => void>();
+  const grips = createGrips({ set: 'hangzhou', books: [book], clock, knownForMs: 10_000 });
   const deliverer = createDeliverer({
     set: 'hangzhou',
     host: 'host-1',
@@ -88,13 +107,13 @@ function open({ lookups = 0, calls = 0, records = 0 }: Failures) {
     disable: async () => undefined,
     onRetry: () => undefined,
     onOwed: () => undefined,
-    onFenced: () => undefined,
-    departed: () => false,
+    onFenced,
+    grip: grips.take,
     hosts: () => 1,
     onBreaker: () => undefined,
     onAnswer: () => undefined,
   });
-  return { clock, deliverer, recorded, carry };
+  return { clock, deliverer, recorded, carry, onFenced, grips };
 }
 
 /** More often than a quorum queue hands out a message again before it goes to the dead letters. */
@@ -151,5 +170,69 @@ describe('a message that expires', () => {
     await clock.move(100);
     await vi.waitFor(() => expect(late.ack).toHaveBeenCalledOnce());
     expect(carry).not.toHaveBeenCalled();
+  });
+});
+
+describe('messages that wait for a slot while their host sleeps', () => {
+  /** Whatever is under way goes on until it waits. */
+  async function pass(clock: FakeClock): Promise<void> {
+    for (let turn = 0; turn < 20; turn++) {
+      await clock.move(5);
+      await new Promise(setImmediate);
+    }
+  }
+
+  /** All slots are taken, and some wait; then the process stands still, and somebody gives it up. */
+  async function asleep(meanwhile: () => void) {
+    const scene = open({});
+    const slots = Array.from({ length: subscription.concurrency }, () => Promise.withResolvers<Answer[]>());
+    for (const { promise } of slots) scene.carry.mockImplementationOnce(() => promise);
+    const begun = slots.map(() => handedOut());
+    const waiting = Array.from({ length: 20 }, () => handedOut());
+    for (const each of [...begun, ...waiting]) scene.deliverer.take(each, subscription.name);
+    await pass(scene.clock);
+    expect(scene.carry).toHaveBeenCalledTimes(slots.length);
+    const asked = book.footing.mock.calls.length;
+    await scene.clock.move(60_000);
+    meanwhile();
+    for (const { resolve } of slots) resolve([{ verdict: 'done', status: 200, error: null, durationMs: 1 }]);
+    await pass(scene.clock);
+    expect(book.footing, 'one round trip for all of them').toHaveBeenCalledTimes(asked + 1);
+    return { ...scene, waiting, calledBefore: slots.length };
+  }
+
+  it("are called when it is still the SET's host", async () => {
+    const { carry, waiting, calledBefore } = await asleep(() => undefined);
+    expect(carry).toHaveBeenCalledTimes(calledBefore + waiting.length);
+    for (const { ack } of waiting) expect(ack).toHaveBeenCalledOnce();
+  });
+
+  it('are neither called nor acked when the SET was taken over', async () => {
+    const { carry, waiting, calledBefore, onFenced } = await asleep(() => footingBecomes('fenced', 1));
+    expect(carry).toHaveBeenCalledTimes(calledBefore);
+    for (const { ack, requeue } of waiting) expect([ack.mock.calls, requeue.mock.calls]).toEqual([[], []]);
+    expect(onFenced).toHaveBeenCalled();
+  });
+
+  it('are acked and not called when the SET was taken over and is back', async () => {
+    const { carry, waiting, calledBefore } = await asleep(() => footingBecomes('serving', 2, Date.now()));
+    expect(carry).toHaveBeenCalledTimes(calledBefore);
+    for (const { ack } of waiting) expect(ack).toHaveBeenCalledOnce();
+  });
+
+  it('are asked for again when the host hears of another tenure before it looks', async () => {
+    const { clock, carry, deliverer, grips } = open({});
+    const slot = Promise.withResolvers<Answer[]>();
+    for (let n = 0; n < subscription.concurrency; n++) carry.mockImplementationOnce(() => slot.promise);
+    for (let n = 0; n <= subscription.concurrency; n++) deliverer.take(handedOut(), subscription.name);
+    await pass(clock);
+    footingBecomes('serving', 2, Date.now());
+    grips.renew();
+    // Something new is handed out first, so that all is known of late.
+    deliverer.take(handedOut(), subscription.name);
+    await pass(clock);
+    slot.resolve([{ verdict: 'done', status: 200, error: null, durationMs: 1 }]);
+    await pass(clock);
+    expect(carry).toHaveBeenCalledTimes(subscription.concurrency);
   });
 });

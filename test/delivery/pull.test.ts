@@ -91,7 +91,7 @@ function open(
     telemetry: createTelemetry(),
     subscription: subscriptionOf,
     passCopy: async () => undefined,
-    departed: () => false,
+    grip: () => () => true,
     arrive: async () => 'astray',
     onDue: () => undefined,
     ready: async () => undefined,

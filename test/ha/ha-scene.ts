@@ -5,7 +5,7 @@
 import { expect } from 'vitest';
 import type { SeedInput } from '../../shared/catalog/seed.ts';
 import { settledBooks, type Books } from '../chaos/books.ts';
-import { publishOrders, type Orders } from '../chaos/orders.ts';
+import { longestGap, publishOrders, type Orders } from '../chaos/orders.ts';
 import { setSceneOn, type Scene } from '../chaos/storm.ts';
 import { privatePlace, ownServersOnly } from '../stack/current-stack.ts';
 import { startHaStack, type HaStack } from '../stack/ha-stack.ts';
@@ -103,13 +103,6 @@ export function tellFigures(
 
 export function tellFiguresOfBroker(what: string, result: Weathered): void {
   tellFigures(what, result, `without a confirm: ${result.longestConfirmPauseMs.toFixed(0)} ms`);
-}
-
-function longestGap(timesMs: readonly number[]): number {
-  return timesMs.reduce(
-    (longest, timeMs, index) => Math.max(longest, timeMs - (timesMs[index - 1] ?? timeMs)),
-    0,
-  );
 }
 
 /** Resends after the last order are left out: they come when they are due, not when the broker is back. */

@@ -163,7 +163,7 @@ describe('while orders and lanes keep coming', () => {
     'a whole SET is killed and taken over: its lanes go on at the sibling meanwhile, and it comes back',
     async () => {
       await open();
-      await survive('kill -9 of a whole SET, taken over', async ({ accepted }) => {
+      const { longestPauseMs } = await survive('kill -9 of a whole SET, taken over', async ({ accepted }) => {
         await killHangzhou();
         await operate('sets', 'take-over', 'hangzhou');
         const before = new Map(accepted);
@@ -173,6 +173,7 @@ describe('while orders and lanes keep coming', () => {
         await operate('sets', 'activate', 'hangzhou');
         await until(30_000, async () => (await publishAt('hangzhou')) === '202 hangzhou');
       });
+      expect(longestPauseMs).toBeLessThan(promisedPauseMs);
     },
     testDeadlineMs,
   );
