@@ -37,7 +37,7 @@ afterAll(async () => {
   await stack.stop();
 });
 
-function connectTo(urls: readonly string[], heartbeatSeconds = 10, clock = systemClock): Broker {
+function connectTo(urls: readonly string[], heartbeatSeconds = 10, clock: Clock = systemClock): Broker {
   events = [];
   const broker = connectBroker({
     urls,
