@@ -69,8 +69,12 @@ it('names what would be lost, and stays until it is not', async () => {
 
 it('does not hand over ordered messages: only it knows their order', async () => {
   await subscription('pause');
-  const messages = [{ body: 1 }, { body: 2 }];
-  const sequence = JSON.stringify({ topic: 'events', tag: 'held', route: onlyTokyo, messages });
+  const sequence = JSON.stringify({
+    topic: 'events',
+    tag: 'held',
+    route: onlyTokyo,
+    messages: [{ body: 1 }, { body: 2 }],
+  });
   await untilTaken(() =>
     scene.client.post('/v1/sequences', sequence, { 'content-type': 'application/json', ...at(tokyo) }),
   );

@@ -166,7 +166,10 @@ function createNode(place: NodePlace, managementAddress: string): ClusterNode {
       isWanted = true;
       const start = (): Promise<void> =>
         server.start(() => checkRabbitmq(managementUrl, amqpUrl), startDeadlineMs);
-      const again = (error: unknown): Promise<void> => (isWanted ? start() : Promise.reject(error));
+      const again = (error: unknown): Promise<void> => {
+        if (!isWanted) throw error;
+        return start();
+      };
       // A node of 3.10 that meets another one in the middle of its boot ends with "incompatible_feature_flags".
       await start().catch(again).catch(again);
     },
