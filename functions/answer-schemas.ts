@@ -19,7 +19,8 @@ const distanceKm = z
   .number()
   .meta({ description: 'From the publisher to the SET, in kilometres.', example: 164.2 });
 const reason = z.string().meta({
-  description: 'The rule that chose the SET: explicit, pin, key, nearest, center; or failover, fallback.',
+  description:
+    'The rule that chose the SET: explicit, pin, key, nearest, center; or spill (that SET is loaded), failover, fallback.',
   example: 'nearest',
 });
 
@@ -169,6 +170,10 @@ export const problemSchema = z
 
 const place = z.object({ latitude: z.number(), longitude: z.number() });
 const health = z.enum(['up', 'down', 'unknown']);
+const load = z.number().meta({
+  description: 'Messages per second it takes, by its capacity; absent: nobody knows.',
+  example: 0.42,
+});
 
 export const setListSchema = z
   .object({
@@ -185,6 +190,11 @@ export const setListSchema = z
         breaker: z
           .enum(['closed', 'open'])
           .meta({ description: 'open: this edge does not ask it for a while.' }),
+        load: load.optional(),
+        share: z
+          .number()
+          .optional()
+          .meta({ description: 'Part of the traffic it is let in to; absent: all.' }),
       }),
     ),
   })
@@ -204,6 +214,11 @@ export const explanationSchema = z
           distanceKm: distanceKm.optional(),
           health,
           breaker: z.enum(['closed', 'open']),
+          load: load.optional(),
+          passedOver: z.number().optional().meta({
+            description: 'The chance of a message that nothing binds to a SET to pass this one over.',
+            example: 0.5,
+          }),
         }),
       )
       .meta({ description: 'In the order of trying.' }),

@@ -7,7 +7,7 @@ import { systemClock } from '../shared/clock.ts';
 import type { FleetParts, SetDatabase } from '../shared/fleet/fleet.ts';
 import { Problem } from '../shared/problem.ts';
 import type { Sealer } from '../shared/sealed.ts';
-import { copyCatalog, readDocument } from '../shared/store/catalog.ts';
+import { copyCatalog, readDocument, readRates } from '../shared/store/catalog.ts';
 import { openDatabase } from '../shared/store/database.ts';
 import { readLeft, readSnapshotVersion, readTenants } from '../shared/store/left.ts';
 import { migrate, missingMigrations } from '../shared/store/migrate.ts';
@@ -37,6 +37,7 @@ export function createFleet({ sealer, writer, catalogUrls, report }: FleetWorld)
     writer,
     report,
     center: newest,
+    rates: async () => (center ? readRates(center) : new Map()),
     async spread() {
       const { document } = await newest();
       const firsts = document.sets.map(({ databaseUrls }) => sealer.open(databaseUrls[0] ?? ''));

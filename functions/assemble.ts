@@ -35,6 +35,7 @@ import {
   leave,
   readDisabled,
   readKeptVersions,
+  readRate,
   type RenewableCatalog,
   writeHealth,
 } from '../shared/store/catalog.ts';
@@ -312,7 +313,8 @@ function registerOf(
 ): Register {
   const expiryMs = settings.SETWAY_HEARTBEAT_EXPIRY_SECONDS;
   return {
-    beat: (broker) => beat(sql, { set, host, broker, expiryMs }),
+    beat: (broker, rate) => beat(sql, { set, host, broker, rate, expiryMs }),
+    rate: () => readRate(sql, set, expiryMs),
     leave: () => leave(sql, { set, host }),
     disabled: () => readDisabled(sql),
     reportAnswers: (answers) => reportAnswers(sql, answers),

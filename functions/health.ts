@@ -96,7 +96,7 @@ function metrics(services: Services): Door {
     },
     async open({ request }) {
       if (services.metricsAccess === 'key') await authenticate(request, 'read', services);
-      await noteClosedBuckets(services);
+      await noteSets(services);
       const own = services.telemetry.snapshot();
       const others = await samplesOfSets(services);
       // A host in this very process hands out the edge's own samples again: the same objects, counted once.
@@ -111,9 +111,10 @@ function metrics(services: Services): Door {
 }
 
 /** As the catalog has it: a SET that is fenced cannot say so itself. */
-async function noteClosedBuckets({ catalog, telemetry }: Services): Promise<void> {
+async function noteSets({ catalog, telemetry }: Services): Promise<void> {
   const { table } = await catalog.current();
-  for (const { id, status } of table.sets) {
+  for (const [position, { id, status }] of table.sets.entries()) {
+    telemetry.set('setway_set_load', { set: id }, table.loads[position] ?? NaN);
     const ranges = status === 'fenced' ? table.ranges.filter(({ set }) => set === id) : [];
     const closed = ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0);
     telemetry.set('setway_closed_buckets', { set: id }, closed);

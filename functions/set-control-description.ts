@@ -7,6 +7,9 @@ import type { Door } from './door.ts';
 
 export const setPatch = newSetSchema.pick({ drift: true }).extend({
   weight: z.number().min(0).max(1000).optional().meta({ description: '0: takes only what names it.' }),
+  share: z.number().min(0.0001).max(1).optional().meta({
+    description: 'Part of the traffic that nothing binds to it which it may get; 1: all.',
+  }),
 });
 
 export const retireRequest = z.strictObject({
@@ -25,6 +28,9 @@ const reportSchema = z
     status: z.enum(['active', 'draining', 'fenced']),
     weight: z.number(),
     capacity: z.int().optional().meta({ description: 'Messages per second.' }),
+    rate: z.number().optional().meta({ description: 'Messages per second it takes.' }),
+    load: z.number().optional().meta({ description: 'Rate by capacity: 1 is as much as it can take.' }),
+    share: z.number().optional().meta({ description: 'Part of the traffic it is let in to; absent: all.' }),
     version: z.string().optional().meta({ description: 'Of its RabbitMQ.', example: '3.10.8' }),
     ailments: lines.meta({ description: 'What does not work now.' }),
     drift: lines.meta({ description: 'What `apply` would change.', example: ['+ queue setway.sub.mail'] }),
@@ -103,7 +109,7 @@ export const changeSetDescription: Door['description'] = {
   path: '/v1/sets/{id}',
   operationId: 'changeSet',
   summary: 'Change the weight of a SET, or what happens to its drift',
-  request: { ...one.request, ...content(setPatch, { weight: 0.01 }) },
+  request: { ...one.request, ...content(setPatch, { share: 0.01 }) },
   responses: {
     200: described('How it is now.', reportSchema),
     ...describedProblems(...problems, ...body, ...changing),

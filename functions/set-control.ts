@@ -107,9 +107,10 @@ function change(services: Services): Door {
     description: changeSetDescription,
     async open({ request, parameter }) {
       await authenticateOperator(request, services);
-      const { weight, drift } = readValue(await readFields(request), setPatch);
+      const { weight, share, drift } = readValue(await readFields(request), setPatch);
       await changeSet(services.fleet, parameter('id'), {
         ...(weight === undefined ? {} : { weight }),
+        ...(share === undefined ? {} : { share: share === 1 ? undefined : share }),
         ...(drift === undefined ? {} : { drift }),
       });
       return answerJson(200, await reportSet(services.fleet, parameter('id')));

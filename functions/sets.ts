@@ -26,7 +26,7 @@ function listSets(services: Services): Door {
     async open({ request }) {
       await authenticate(request, 'read', services);
       const { table } = await services.catalog.current();
-      const sets = table.sets.map(({ id, number, kind, place, weight, status }, position) => ({
+      const sets = table.sets.map(({ id, number, kind, place, weight, status, share }, position) => ({
         id,
         number,
         kind,
@@ -35,6 +35,8 @@ function listSets(services: Services): Door {
         status,
         health: table.health[position] ?? 'unknown',
         breaker: services.isUsable(id) ? 'closed' : 'open',
+        load: table.loads[position],
+        share,
       }));
       return answerJson(200, { version: table.version, sets });
     },

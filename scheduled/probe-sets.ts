@@ -3,7 +3,8 @@ import type { HealthReport, Job, JobParts } from './run-job.ts';
 
 /**
  * Looks at every SET and writes what it saw where edges read the catalog. A SET is up when its database answers: that
- * is all the accept path needs; a broker that is away only delays. Also copies the catalog to SETs that lag behind.
+ * is all the accept path needs; a broker that is away only delays. With it goes how many messages a second it takes, by
+ * which edges balance (shared/sets/load.ts). Also copies the catalog to SETs that lag behind.
  */
 export const probeSets: Job = {
   name: 'probe-sets',
@@ -21,9 +22,9 @@ export const probeSets: Job = {
 
 async function probe(parts: JobParts, set: string): Promise<HealthReport> {
   try {
-    const { broker, database } = await parts.visit(set, (host) => host.status());
+    const { broker, database, rate } = await parts.visit(set, (host) => host.status());
     if (database === 'down') return { set, health: 'down', detail: 'Its database does not answer.' };
-    return { set, health: 'up', detail: `broker ${broker}` };
+    return { set, health: 'up', detail: `broker ${broker}`, rate };
   } catch (error) {
     return { set, health: 'down', detail: asProblem(error).message };
   }

@@ -69,6 +69,8 @@ export interface HealthReport {
   readonly set: string;
   readonly health: 'up' | 'down';
   readonly detail: string;
+  /** Messages a second; absent: nobody knows. */
+  readonly rate?: number | undefined;
 }
 
 export interface Job {

@@ -88,6 +88,11 @@ const catalogue = {
     help: 'Buckets whose SET takes nothing: their lanes wait until it is back or taken over',
     labels: ['set'],
   },
+  setway_set_load: {
+    kind: 'gauge',
+    help: 'Messages per second a SET takes by its capacity, as this edge balances by it; NaN: nobody knows',
+    labels: ['set'],
+  },
   setway_take_overs_total: {
     kind: 'counter',
     help: 'Take-overs of a SET by itself, by what came of them',

@@ -31,7 +31,7 @@ export const createAction: SetAction = {
     'user, limits, policies, exchanges, queues and bindings, checks, enters the catalog with',
     'weight 0, and takes traffic. A broker URL without a user (amqp://host:5672, or /vhost',
     'behind it) lets Setway make vhost and user. --weight 0 leaves it closed; --ramp 60 takes',
-    '1 % of the weight for 60 s first.',
+    '1 % of its traffic for 60 s first.',
   ],
   async run(args, print) {
     const beganMs = performance.now();

@@ -61,7 +61,7 @@ export const weightAction: SetAction = {
       if (weight > 1_000) throw new Problem('invalid-request', 'A weight is at most 1000.');
       if (weight > 0)
         return openTraffic(fleet, { id, weight, rampMs: numberOf('ramp', values.ramp) * 1_000 });
-      await changeSet(fleet, id, { weight: 0 });
+      await changeSet(fleet, id, { weight: 0, share: undefined });
       print(`${id}: weight 0`);
     }),
 };

@@ -19,10 +19,9 @@ export const statusAction: SetAction = {
 };
 
 function told(report: SetReport): string {
-  const { id, number, kind, status, weight, capacity, version, ailments, drift, left, links } = report;
+  const { id, number, kind, status, weight, version, ailments, drift, left, links } = report;
   const rabbit = version === undefined ? [] : [`RabbitMQ ${version}`];
-  const most = capacity === undefined ? [] : [`up to ${capacity}/s`];
-  const head = [`${id} (${kind} ${number})`, status, `weight ${weight}`, ...most, ...rabbit];
+  const head = [`${id} (${kind} ${number})`, status, `weight ${weight}`, ...burden(report), ...rabbit];
   const lists = [
     ['!', ailments],
     ['drift', drift],
@@ -31,4 +30,12 @@ function told(report: SetReport): string {
   ] as const;
   const lines = lists.flatMap(([word, list]) => list.map((line) => `  ${word} ${line}`));
   return [head.join(', '), ...lines].join('\n');
+}
+
+function burden({ capacity, rate, load, share }: SetReport): readonly string[] {
+  const most = capacity === undefined ? [] : [`up to ${capacity}/s`];
+  const now = rate === undefined ? [] : [`takes ${rate.toFixed(1)}/s`];
+  const loaded = load === undefined ? [] : [`load ${load.toFixed(2)}`];
+  const slowly = share === undefined ? [] : [`share ${share}`];
+  return [...slowly, ...most, ...now, ...loaded];
 }

@@ -1,5 +1,6 @@
 /** The catalog as it is kept: a seed whose secrets are sealed; and the way back to what edges and hosts use. */
 import type { Sealer } from '../sealed.ts';
+import { loadOf } from '../sets/load.ts';
 import type { BucketMove } from '../sets/ownership.ts';
 import { compileRouteTable } from '../sets/route-table.ts';
 import type { SetDefinition, SetHealth } from '../sets/set.ts';
@@ -121,6 +122,13 @@ function secretsThrough(change: (text: string) => string, entry: SubscriptionEnt
   return { ...entry, ...headersThrough(change, entry), secrets: entry.secrets.map(change) };
 }
 
+/** What was seen of the SETs, by id. There may be some of SETs that are gone since. */
+export interface SetsSeen {
+  readonly health?: Readonly<Record<string, SetHealth>>;
+  /** Messages a second. */
+  readonly rates?: Readonly<Record<string, number>>;
+}
+
 /**
  * Compiles a document once per version and health report.
  * @throws Problem `invalid-settings` when no encryption key opens its secrets
@@ -128,7 +136,7 @@ function secretsThrough(change: (text: string) => string, entry: SubscriptionEnt
 export function compileCatalog(
   version: number,
   document: CatalogDocument,
-  health: Readonly<Record<string, SetHealth>>,
+  seen: SetsSeen,
   sealer: Sealer,
 ): Catalog {
   const open = (sealed: string): string => sealer.open(sealed);
@@ -146,13 +154,33 @@ export function compileCatalog(
     outboxes: (document.outboxes ?? []).map((entry) => ({ ...entry, databaseUrl: open(entry.databaseUrl) })),
     keys: new Map(document.keys.map((key) => [key.id, key])),
     moves: document.moves ?? [],
-    table: compileRouteTable({ version, sets, buckets: document.buckets, pins: document.pins, health }),
+    table: compileRouteTable({
+      version,
+      sets,
+      buckets: document.buckets,
+      pins: document.pins,
+      ...momentOf(document.sets, seen),
+    }),
   };
 }
 
 /** What routing knows of a SET. */
-function definitionOf({ id, number, kind, place, weight, status, databaseUrls }: SetEntry): SetDefinition {
-  return { id, number, kind, place, weight, status, shards: databaseUrls.length };
+function definitionOf(entry: SetEntry): SetDefinition {
+  const { id, number, kind, place, weight, status, share, databaseUrls } = entry;
+  const slowly = share === undefined ? {} : { share };
+  return { id, number, kind, place, weight, status, shards: databaseUrls.length, ...slowly };
+}
+
+/** How the SETs of the document are. */
+function momentOf(sets: readonly SetEntry[], { health = {}, rates = {} }: SetsSeen) {
+  const known = sets.flatMap(({ id, capacity }) => {
+    const load = loadOf(rates[id], capacity);
+    return load === undefined ? [] : [[id, load] as const];
+  });
+  return {
+    health: Object.fromEntries(sets.map(({ id }) => [id, health[id] ?? 'unknown'])),
+    loads: Object.fromEntries(known),
+  };
 }
 
 function fateOf({ takeOver = 'manual', database = 'there' }: SetEntry): SetFate {

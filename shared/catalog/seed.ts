@@ -16,6 +16,8 @@ export const set = z.strictObject({
   place: z.strictObject({ latitude: z.number().min(-90).max(90), longitude: z.number().min(-180).max(180) }),
   weight: z.number().min(0).max(1000).default(1),
   status: z.enum(['active', 'draining', 'fenced']).default('active'),
+  /** Part of the traffic that nothing binds to it which it may get: below 1 while it is let in slowly. */
+  share: z.number().min(0.0001).max(1).optional(),
   brokerUrls: z
     .array(z.url({ protocol: /^amqps?$/ }))
     .min(1)
@@ -26,7 +28,7 @@ export const set = z.strictObject({
     .max(64),
   /** RabbitMQ's management API with its administrator: what `setway sets` looks and works through. Kept sealed. */
   managementUrl: z.url({ protocol: /^https?$/ }).optional(),
-  /** Messages per second it takes without falling behind, for people: `setway sets status` tells it. */
+  /** Messages per second it takes without falling behind. Loaded beyond 0.8 of it, it passes on what nothing binds to it. */
   capacity: z.int().min(1).max(1_000_000).optional(),
   /** What `reconcile-topology` does when RabbitMQ is not what it should be; without it, it reports. */
   drift: z.enum(['report', 'repair']).optional(),

@@ -40,7 +40,7 @@ export function setEdit(id: string, entry: SetEntry | null): CatalogEdit {
 export async function changeSet(
   parts: FleetParts,
   id: string,
-  change: Partial<Pick<SetEntry, 'status' | 'weight' | 'drift'>>,
+  change: Partial<Pick<SetEntry, 'status' | 'weight' | 'share' | 'drift'>>,
 ): Promise<void> {
   await findSet(parts, id);
   await parts.writer.write(({ sets }) => {

@@ -34,7 +34,7 @@ import { findSet, type FleetParts } from './fleet.ts';
 import { look, planSet, wantedShape } from './plan-set.ts';
 
 /** What a person says of a new SET. */
-export const newSetSchema = setSchema.omit({ status: true, access: true, number: true }).extend({
+export const newSetSchema = setSchema.omit({ status: true, share: true, access: true, number: true }).extend({
   id: z
     .string()
     .regex(

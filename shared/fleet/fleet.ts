@@ -43,6 +43,8 @@ export interface FleetParts {
   /** The newest document, from the center. @throws Problem `set-unavailable` without one, `database-unavailable` */
   readonly center: () => Promise<VersionedCatalog>;
   readonly writer: CatalogWriter;
+  /** Messages a second that SETs take, as edges know it; of the others nobody knows. */
+  readonly rates: () => Promise<ReadonlyMap<string, number>>;
   /** Copies the catalog to every SET now. */
   readonly spread: () => Promise<void>;
   readonly management: (url: string) => Management;

@@ -4,6 +4,7 @@ import { asProblem, type Problem } from '../problem.ts';
 import { loginOf } from './broker-url.ts';
 import { describeChange } from './drift.ts';
 import { findSet, managementOf, type FleetParts, type FoundSet } from './fleet.ts';
+import { loadOf } from '../sets/load.ts';
 import { lookLeft } from './look-left.ts';
 import { planSet } from './plan-set.ts';
 
@@ -15,6 +16,12 @@ export interface SetReport {
   readonly weight: number;
   /** Messages per second; absent: nobody said. */
   readonly capacity?: number;
+  /** Messages per second it takes; absent: nobody knows. */
+  readonly rate?: number;
+  /** Rate by capacity, as edges balance by it. */
+  readonly load?: number;
+  /** Part of the traffic it is let in to; absent: all. */
+  readonly share?: number;
   /** RabbitMQ's version; absent when it is looked after by hand or does not answer. */
   readonly version?: string;
   /** What does not work now, in words. */
@@ -30,8 +37,9 @@ export interface SetReport {
 /** @throws Problem `not-found`; nothing for what does not answer */
 export async function reportSet(parts: FleetParts, id: string): Promise<SetReport> {
   const found = await findSet(parts, id);
-  const { number, kind, status, weight, capacity, managementUrl } = found.entry;
-  const known = { id, number, kind, status, weight, ...(capacity === undefined ? {} : { capacity }) };
+  const { number, kind, status, weight, managementUrl } = found.entry;
+  const rate = (await parts.rates()).get(id);
+  const known = { id, number, kind, status, weight, ...burdenOf(found.entry, rate) };
   const nothing = { ailments: [], drift: [], left: [], links: [] };
   if (managementUrl === undefined)
     return {
@@ -51,6 +59,16 @@ export async function reportSet(parts: FleetParts, id: string): Promise<SetRepor
   const seen = await lookAt(parts, found, or);
   const ailments = [...seen.ailments, ...new Set(faults.map(({ message }) => message))];
   return { ...known, ...seen, ailments };
+}
+
+function burdenOf({ capacity, share }: SetEntry, rate: number | undefined) {
+  const load = loadOf(rate, capacity);
+  return {
+    ...(capacity === undefined ? {} : { capacity }),
+    ...(rate === undefined ? {} : { rate }),
+    ...(load === undefined ? {} : { load }),
+    ...(share === undefined ? {} : { share }),
+  };
 }
 
 async function lookAt(

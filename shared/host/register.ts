@@ -24,8 +24,10 @@ export interface Failing {
 }
 
 export interface Register {
-  /** Says that this host lives, and how its broker is. */
-  beat(broker: string): Promise<Beat>;
+  /** Says that this host lives, how its broker is, and how many messages a second it takes. */
+  beat(broker: string, rate: number): Promise<Beat>;
+  /** Messages a second that all live hosts of this SET take; undefined when none has said. */
+  rate(): Promise<number | undefined>;
   /** This host stops. */
   leave(): Promise<void>;
   /**

@@ -21,7 +21,7 @@ import type { OrderParts } from '../ordering/desk.ts';
 import { createOrderer, type Orderer } from '../ordering/ordering.ts';
 import { shardOf } from '../message/shard.ts';
 import { asProblem } from '../problem.ts';
-import { createCommitter, type Committer } from '../publish/commit.ts';
+import { createCommitter, type CommitParts, type Committer } from '../publish/commit.ts';
 import { createMirror, type MirrorParts } from '../publish/mirror.ts';
 import { publishAgain } from '../publish/resend.ts';
 import type { Offer, SetLink, SetStatus } from '../sets/set-link.ts';
@@ -120,7 +120,7 @@ export function openSetHost(parts: SetHostParts): SetHost {
   const canSend = (): boolean => broker.state === 'connected' && view.isDeclared && !standing.isFenced;
   const onDue = (afterMs: number, kind: AgendaKind): void => due.nudge(afterMs, kind);
   const sendParts = { ...parts, ...timing, canSend, maxAttempts: timing.maxSendAttempts, onDue };
-  const committer = createCommitter({ ...sendParts, mirror: createMirror(parts) });
+  const committer = openCommitter(sendParts, (messages) => pulse.took(messages));
   const decider = createDecider(sendParts);
   const disable = async (name: string, reason: string): Promise<void> => {
     await view.disable(name, reason);
@@ -226,6 +226,13 @@ function knownFor({ heartbeatMs, heartbeatExpiryMs }: SetHostTiming): number {
 }
 
 const longestKnownMs = 10_000;
+
+function openCommitter(
+  parts: Omit<CommitParts, 'mirror' | 'onTaken'> & SetHostParts,
+  onTaken: CommitParts['onTaken'],
+): Committer {
+  return createCommitter({ ...parts, mirror: createMirror(parts), onTaken });
+}
 
 const ignore = (): void => undefined;
 const nothing = (): undefined => undefined;
@@ -366,13 +373,13 @@ async function statusOf(
   { set, host, broker, register, telemetry, linkWatch }: SetHostParts & { readonly linkWatch: LinkWatch },
   unconfirmed: number,
 ): Promise<SetStatus> {
-  const database = await register.disabled().then(
-    () => 'up' as const,
-    () => 'down' as const,
+  const database = await register.rate().then(
+    (rate) => ({ database: 'up' as const, ...(rate === undefined ? {} : { rate }) }),
+    () => ({ database: 'down' as const }),
   );
   const federation = linkWatch.seen ? { federation: linkWatch.seen } : {};
   const metrics = telemetry.snapshot();
-  return { set, host, broker: broker.state, database, unconfirmed, ...federation, metrics };
+  return { set, host, broker: broker.state, ...database, unconfirmed, ...federation, metrics };
 }
 
 const brokerGauge = { connected: 1, blocked: 0.5, disconnected: 0 } as const;

@@ -130,6 +130,8 @@ function onceForAlike(find: typeof candidatesOf): typeof candidatesOf {
 function requestOf({ topic, draft, context }: Wish): RouteRequest {
   return {
     topic,
+    // What has an order stays where it is expected.
+    ...(draft.order === undefined ? {} : { balance: 'stays' }),
     ...(draft.key === undefined ? {} : { key: draft.key }),
     ...(draft.route === undefined ? {} : { choice: draft.route }),
     ...(context.place === undefined ? {} : { place: context.place }),

@@ -29,6 +29,8 @@ export interface CommitParts extends SendParts {
   /** Something was stored that falls due after this long. */
   readonly onDue: (afterMs: number, kind: AgendaKind) => void;
   readonly mirror: Mirror;
+  /** So many were taken. */
+  readonly onTaken: (messages: number) => void;
 }
 
 export interface Committer {
@@ -80,7 +82,10 @@ export function createCommitter(parts: CommitParts): Committer {
     async accept(offers, { waitMs }) {
       const fast = offers.filter((offer) => offer.message.mode === 'fast');
       if (fast.length > 0 && !parts.canSend()) throw notSendable();
-      if (fast.length > 0) await parts.broker.publishFast(fast.map(({ message }) => toOutbound(message)));
+      if (fast.length > 0) {
+        await parts.broker.publishFast(fast.map(({ message }) => toOutbound(message)));
+        parts.onTaken(fast.length);
+      }
       if (fast.length === offers.length) return offers.map(({ message }) => sent(message.id));
       const committed = offers.some(isMirrored)
         ? await commitMirrored(groups, offers, await parts.mirror.keep(offers))
@@ -129,6 +134,7 @@ function createGroups(
   const commitGroup = async (offers: readonly Offer[]): Promise<readonly Committed[]> => {
     const commit = await store.commit(offers, { set: parts.set, resendAfterMs: parts.resendAfterMs });
     parts.telemetry.observe('setway_commit_size', { set: parts.set }, offers.length);
+    parts.onTaken(offers.length);
     if (commit.dueInMs !== undefined) parts.onDue(commit.dueInMs, 'release');
     if (commit.checkInMs !== undefined) parts.onDue(commit.checkInMs, 'check');
     const settled = send(offers, commit);

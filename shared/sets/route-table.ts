@@ -9,6 +9,7 @@ import { Problem, type Fault } from '../problem.ts';
 import { maxSetNumber } from '../identifier.ts';
 import { bucketCount, bucketOf } from './bucket.ts';
 import { toUnitVector } from './distance.ts';
+import { passingChance } from './load.ts';
 import type { SetDefinition, SetHealth } from './set.ts';
 
 const placeSchema = z.strictObject({
@@ -26,6 +27,7 @@ const setSchema = z.strictObject({
   weight: z.number().min(0).max(1_000_000),
   status: z.enum(['active', 'draining', 'fenced']),
   shards: z.int().min(1).max(64),
+  share: z.number().gt(0).max(1).optional(),
 });
 
 const bucketNumber = z
@@ -52,6 +54,8 @@ export const routeTableSchema = z.strictObject({
     .readonly(),
   /** By SET id; SETs that are missing here are `unknown`. */
   health: z.record(z.string(), z.enum(['up', 'down', 'unknown'])).readonly(),
+  /** By SET id, 1 is as much as it can take; of SETs that are missing here nobody knows. */
+  loads: z.record(z.string(), z.number().min(0)).readonly().optional(),
 });
 
 export type RouteTableData = z.infer<typeof routeTableSchema>;
@@ -74,6 +78,9 @@ export interface RouteTable {
   /** Position in `sets` by id. */
   readonly positions: ReadonlyMap<string, number>;
   readonly health: readonly SetHealth[];
+  readonly loads: readonly (number | undefined)[];
+  /** Chance to be passed over, per SET; undefined while that is 0 for all of them. */
+  readonly passing: Float64Array | undefined;
   /** The SETs that take new traffic on their own: active, weight above 0. */
   readonly open: Group;
   /** Those of `open` that are centers. */
@@ -95,16 +102,23 @@ export function compileRouteTable(data: unknown): RouteTable {
     ...bucketFaults(document),
     ...pinFaults(document),
     ...healthFaults(document),
+    ...loadFaults(document),
   ];
   if (faults.length > 0) throw refusal(faults);
   const sets = document.sets.toSorted((a, b) => a.number - b.number);
   const open = [...sets.keys()].filter((position) => isOpen(sets[position]));
   const openCenters = open.filter((position) => sets[position]?.kind === 'center');
+  const loads = sets.map((set) => document.loads?.[set.id]);
+  const passing = Float64Array.from(sets, ({ share }, position) =>
+    passingChance({ load: loads[position], share }),
+  );
   return {
     version: document.version,
     sets,
     positions: new Map(sets.map((set, position) => [set.id, position])),
     health: sets.map((set) => document.health[set.id] ?? 'unknown'),
+    loads,
+    passing: passing.some((chance) => chance > 0) ? passing : undefined,
     open: createGroup(sets, open),
     openCenters: createGroup(sets, openCenters),
     ranges: document.buckets,
@@ -223,6 +237,11 @@ function pinFaults(document: RouteTableData): Fault[] {
 function healthFaults(document: RouteTableData): Fault[] {
   const ids = idsOf(document);
   return Object.keys(document.health).flatMap((id) => unknownSet(ids, id, `/health/${id}`));
+}
+
+function loadFaults(document: RouteTableData): Fault[] {
+  const ids = idsOf(document);
+  return Object.keys(document.loads ?? {}).flatMap((id) => unknownSet(ids, id, `/loads/${id}`));
 }
 
 function unknownSet(ids: ReadonlySet<string>, id: string, at: string): Fault[] {

@@ -16,6 +16,9 @@
  *   try costs little and may succeed.
  * - **As good as equal.** SETs that are no more than 10 km farther than the nearest usable one share the traffic by
  *   weight: light needs 0.1 ms there and back over that distance. Without a place the weights alone decide.
+ * - **Loaded SETs.** What nothing binds to a SET (no key, no order, no choice) passes a loaded one over by chance
+ *   (load.ts), and one that is let in slowly: it then comes after the other usable ones, and gets the message all the
+ *   same when those are passed over too, or do not take it. Which SETs are named does not depend on the draw.
  * - **Who takes new traffic.** `draining` and `fenced` SETs take none, not even by explicit choice. Weight 0 takes what
  *   names the SET explicitly and nothing else, which is how to try out a new SET. In a topic of scope `center` only
  *   centers take part.
@@ -30,14 +33,16 @@ import { bucketOf } from './bucket.ts';
 import { findPin, findRange, findSet, type Group, type RouteTable } from './route-table.ts';
 import type { Place, SetDefinition, SetHealth } from './set.ts';
 
-/** `failover`: another SET was meant; `fallback`: no rule named one. */
-export type RouteReason = RouteRule | 'failover' | 'fallback';
+/** `spill`: the SET that was meant passed it on; `failover`: another SET was meant; `fallback`: no rule named one. */
+export type RouteReason = RouteRule | 'spill' | 'failover' | 'fallback';
 
 export interface RouteRequest {
   readonly topic: Topic;
   readonly key?: string | undefined;
   readonly choice?: RouteChoice | undefined;
   readonly place?: Place | undefined;
+  /** `stays`: goes where the rules say, however loaded that SET is. So does what has a key. */
+  readonly balance?: 'stays' | undefined;
 }
 
 export interface Candidate {
@@ -106,6 +111,10 @@ export interface ExplainedCandidate {
   readonly distanceKm?: number;
   readonly health: SetHealth;
   readonly breaker: 'closed' | 'open';
+  /** 1: as much as it can take; absent: nobody knows. */
+  readonly load?: number;
+  /** The chance of a message that nothing binds to a SET to pass this one over; absent: none does. */
+  readonly passedOver?: number;
 }
 
 /**
@@ -125,14 +134,20 @@ export function explain(
     version: table.version,
     ...(request.key === undefined ? {} : { bucket: bucketOf(request.key) }),
     steps: request.topic.rules.map((rule) => explainRule(rule, request, table, candidates)),
-    candidates: candidates.map(({ set, reason, distanceKm }) => ({
-      set: set.id,
-      kind: set.kind,
-      reason,
-      ...(distanceKm === undefined ? {} : { distanceKm }),
-      health: table.health[table.positions.get(set.id) ?? -1] ?? 'unknown',
-      breaker: usable(set.id) ? 'closed' : 'open',
-    })),
+    candidates: candidates.map(({ set, reason, distanceKm }) => {
+      const position = table.positions.get(set.id) ?? -1;
+      const [load, passedOver = 0] = [table.loads[position], table.passing?.[position]];
+      return {
+        set: set.id,
+        kind: set.kind,
+        reason,
+        ...(distanceKm === undefined ? {} : { distanceKm }),
+        health: table.health[position] ?? 'unknown',
+        breaker: usable(set.id) ? 'closed' : 'open',
+        ...(load === undefined ? {} : { load }),
+        ...(passedOver === 0 ? {} : { passedOver }),
+      };
+    }),
     excluded: table.sets
       .filter((set) => !named.has(set.id))
       .map((set) => ({ set: set.id, why: whyExcluded(set, request) })),
@@ -147,6 +162,8 @@ interface View {
   readonly isUsable: (position: number) => boolean;
   readonly random: () => number;
   readonly limit: number;
+  /** Drawn once per SET and decision. */
+  readonly isPassedOver: (position: number) => boolean;
 }
 
 function createView(
@@ -155,13 +172,36 @@ function createView(
   usable: (setId: string) => boolean,
   options: RouteOptions,
 ): View {
+  const random = options.random ?? Math.random;
   return {
     request,
     table,
     origin: request.place && toUnitVector(request.place),
     isUsable: (position) => table.health[position] !== 'down' && usable(table.sets[position]?.id ?? ''),
-    random: options.random ?? Math.random,
+    random,
     limit: options.limit ?? defaultLimit,
+    isPassedOver: isFree(request) && table.passing ? drawPassing(table.passing, random) : never,
+  };
+}
+
+const never = (): boolean => false;
+
+/** Nothing binds it to a SET. */
+function isFree({ key, choice, balance }: RouteRequest): boolean {
+  return key === undefined && choice === undefined && balance === undefined;
+}
+
+function drawPassing(passing: Float64Array, random: () => number): (position: number) => boolean {
+  // A few SETs are asked about: lists are faster than a map.
+  const passed: number[] = [];
+  const kept: number[] = [];
+  return (position) => {
+    const chance = passing[position] ?? 0;
+    if (chance === 0 || kept.includes(position)) return false;
+    if (passed.includes(position)) return true;
+    const isPassed = random() < chance;
+    (isPassed ? passed : kept).push(position);
+    return isPassed;
   };
 }
 
@@ -183,10 +223,22 @@ function collect(view: View): Candidate[] {
     if (usable.length >= view.limit || (rule === 'nearest' && view.origin)) break; // `nearest` has named every SET
   }
   if (usable.length < view.limit) rankEverybody(view).forEach(add);
-  return [...usable, ...unusable].slice(0, view.limit).map((position) => {
+  const named = [...usable, ...unusable].slice(0, view.limit);
+  return passedOn(view, named, usable.length).map((position, turn) => {
+    if (turn === 0 && position !== named[0]) return candidateAt(view, position, 'spill');
     const reason = intended ? (position === intended.position ? intended.rule : 'failover') : 'fallback';
     return candidateAt(view, position, reason);
   });
+}
+
+/** The same SETs: those that are passed over, up to the first that is not, go behind the other usable ones. */
+function passedOn(view: View, named: readonly number[], usableCount: number): readonly number[] {
+  if (view.isPassedOver === never) return named;
+  const usable = Math.min(usableCount, named.length);
+  let passed = 0;
+  while (passed < usable && view.isPassedOver(named[passed] ?? -1)) passed++;
+  if (passed === 0 || passed === usable) return named;
+  return [...named.slice(passed, usable), ...named.slice(0, passed), ...named.slice(usable)];
 }
 
 /** The SETs a rule names, in order; none when it has nothing to say. */
@@ -285,15 +337,28 @@ function draw({ random, table }: View, position: number): number {
   return arrival / (1 + arrival) - 1;
 }
 
-/** The first by lot, a chance proportional to its weight; from there on round by number. */
+/** So often another lot is drawn when the SET it fell on is passed over. */
+const furtherLots = 3;
+
+/**
+ * The first by lot, a chance proportional to its weight; from there on round by number. What it passes on goes by lot too,
+ * or its neighbour would get all of that.
+ */
 function rankByWeight(view: View, { positions, weightSums }: Group): number[] {
   const usable: number[] = [];
   const unusable: number[] = [];
-  const first = firstAbove(weightSums, view.random() * (weightSums.at(-1) ?? 0));
-  for (let step = 0; step < positions.length && usable.length < view.limit; step++) {
-    const position = positions[(first + step) % positions.length] ?? -1;
+  const lot = (): number => firstAbove(weightSums, view.random() * (weightSums.at(-1) ?? 0));
+  const add = (member: number): void => {
+    const position = positions[member % positions.length] ?? -1;
     (view.isUsable(position) ? usable : unusable).push(position);
-  }
+  };
+  const lots = [lot()];
+  while (lots.length <= furtherLots && view.isPassedOver(positions[lots.at(-1) ?? 0] ?? -1)) lots.push(lot());
+  const drawn = new Set(lots);
+  if (positions.length > 0) for (const member of drawn) add(member);
+  const last = lots.at(-1) ?? 0;
+  for (let step = 1; step < positions.length && usable.length < view.limit; step++)
+    if (!drawn.has((last + step) % positions.length)) add(last + step);
   return [...usable, ...unusable].slice(0, view.limit);
 }
 
@@ -382,8 +447,27 @@ function explainRule(
   candidates: readonly Candidate[],
 ): RuleStep {
   const set = candidates.find((candidate) => candidate.reason === rule)?.set.id;
-  if (set !== undefined) return { rule, set, says: 'decides' };
+  if (set !== undefined) return { rule, set, says: verdictOn(set, request, { table, candidates }) };
   return { rule, ...silenceOf(rule, request, table) };
+}
+
+/** That the rule decides, and what the load of its SET makes of it. */
+function verdictOn(
+  set: string,
+  request: RouteRequest,
+  { table, candidates }: { readonly table: RouteTable; readonly candidates: readonly Candidate[] },
+): string {
+  const position = table.positions.get(set) ?? -1;
+  const chance = isFree(request) ? (table.passing?.[position] ?? 0) : 0;
+  if (chance === 0) return 'decides';
+  const [load, share] = [table.loads[position], table.sets[position]?.share];
+  const whys = [
+    ...(load === undefined ? [] : [`its load is ${load.toFixed(2)}`]),
+    ...(share === undefined ? [] : [`it is let in slowly (share ${share})`]),
+  ];
+  const why = `${whys.join(' and ')}, so ${Math.round(chance * 100)} % of such messages pass it over`;
+  const isPassedOver = candidates[0]?.reason === 'spill';
+  return isPassedOver ? `names this SET, but ${why}, as this one does` : `decides; ${why}`;
 }
 
 /** What a rule that did not decide has to say. */

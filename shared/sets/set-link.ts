@@ -157,6 +157,8 @@ export interface SetStatus {
   readonly host: string;
   readonly broker: 'connected' | 'blocked' | 'disconnected';
   readonly database: 'up' | 'down';
+  /** Messages a second that all its live hosts take; absent when none has said. */
+  readonly rate?: number;
   /** Messages stored whose confirm is outstanding in this host. */
   readonly unconfirmed: number;
   /** What comes over federation links, and what waits to go; absent before the host has looked. */

@@ -14,6 +14,8 @@ export interface SetDefinition {
   readonly status: 'active' | 'draining' | 'fenced';
   /** How many databases hold its messages (shards), 1–64. */
   readonly shards: number;
+  /** Of a SET that is let in slowly: the part of the traffic that nothing binds to it which may go there. Absent: all. */
+  readonly share?: number | undefined;
 }
 
 /** WGS 84 degrees. */

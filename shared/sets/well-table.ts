@@ -8,7 +8,7 @@ const known = new WeakMap<RouteTable, RouteTable>();
 export function whenAllAreWell(table: RouteTable): RouteTable {
   const found = known.get(table);
   if (found) return found;
-  const well = { ...table, health: table.health.map(() => 'unknown' as const) };
+  const well = { ...table, health: table.health.map(() => 'unknown' as const), passing: undefined };
   known.set(table, well);
   return well;
 }

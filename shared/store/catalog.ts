@@ -3,7 +3,7 @@
  * the first database that answers. Beside it the registry of hosts and what the prober last saw.
  */
 import type { Catalog, CatalogSource } from '../catalog/catalog.ts';
-import { compileCatalog, type CatalogDocument } from '../catalog/document.ts';
+import { compileCatalog, type CatalogDocument, type SetsSeen } from '../catalog/document.ts';
 import type { KeptVersion } from '../catalog/listening.ts';
 import type { Clock } from '../clock.ts';
 import { asProblem, Problem } from '../problem.ts';
@@ -12,7 +12,7 @@ import type { SetHealth } from '../sets/set.ts';
 import type { Stop } from '../sets/set-link.ts';
 import type { Beat, TenureState } from '../sets/tenure.ts';
 import { answerOf, type Sql } from './database.ts';
-import { text } from './rows.ts';
+import { numberOrNull, text } from './rows.ts';
 
 export interface VersionedDocument {
   readonly version: number;
@@ -68,7 +68,7 @@ export async function copyCatalog(sources: readonly Sql[], copies: readonly Sql[
 }
 
 interface Reading extends VersionedDocument {
-  readonly health: Readonly<Record<string, SetHealth>>;
+  readonly seen: SetsSeen;
 }
 
 /** The subscriptions of every version that is kept, the newest first. */
@@ -84,16 +84,24 @@ export async function readKeptVersions(sql: Sql): Promise<readonly KeptVersion[]
   }));
 }
 
-/** Document and health in one round trip. */
+/** Of a SET that nobody has looked at for so long the rate is not known. Five runs of `probe-sets`. */
+const rateExpirySeconds = 300;
+
+/** Document, health and rates in one round trip. */
 async function read(sql: Sql, newerThan: number): Promise<Partial<Reading>> {
   const [row] = await answerOf(sql`
-    SELECT (SELECT json_object_agg(set_id, health) FROM set_health) AS health, c.version, c.document
+    SELECT (SELECT json_object_agg(set_id, health) FROM set_health) AS health,
+      (SELECT json_object_agg(set_id, rate) FROM set_health
+        WHERE rate IS NOT NULL AND checked_at > now() - make_interval(secs => ${rateExpirySeconds})) AS rates,
+      c.version, c.document
     FROM (SELECT 1) one LEFT JOIN LATERAL (
       SELECT version, document FROM catalog WHERE version > ${newerThan} ORDER BY version DESC LIMIT 1) c ON true`);
   const health = (row?.['health'] ?? {}) as Record<string, SetHealth>;
+  const rates = (row?.['rates'] ?? {}) as Record<string, number>;
+  const seen = { health, rates };
   const version: unknown = row?.['version'];
-  if (version === null || version === undefined) return { health };
-  return { health, version: Number(version), document: row?.['document'] as CatalogDocument };
+  if (version === null || version === undefined) return { seen };
+  return { seen, version: Number(version), document: row?.['document'] as CatalogDocument };
 }
 
 export interface CatalogSourceParts {
@@ -131,7 +139,7 @@ export function createCatalogSource(parts: CatalogSourceParts): RenewableCatalog
         'There is no catalog yet. Write one with `setway apply seed.json`.',
       );
     }
-    kept = { document, catalog: compileCatalog(version, document, found.health ?? {}, parts.sealer) };
+    kept = { document, catalog: compileCatalog(version, document, found.seen ?? {}, parts.sealer) };
     return kept.catalog;
   };
 
@@ -162,12 +170,19 @@ async function firstAnswer<T>(databases: readonly Sql[], ask: (sql: Sql) => Prom
 /** Says that a host lives. @returns how many live, this one included, and the tenure of its SET */
 export async function beat(
   sql: Sql,
-  host: { readonly set: string; readonly host: string; readonly broker: string; readonly expiryMs: number },
+  host: {
+    readonly set: string;
+    readonly host: string;
+    readonly broker: string;
+    /** Messages a second. */
+    readonly rate: number;
+    readonly expiryMs: number;
+  },
 ): Promise<Beat> {
   const [row] = await answerOf(sql`
     WITH beaten AS (
-      INSERT INTO host (set_id, host, broker) VALUES (${host.set}, ${host.host}, ${host.broker})
-      ON CONFLICT (set_id, host) DO UPDATE SET broker = excluded.broker, beat_at = now()
+      INSERT INTO host (set_id, host, broker, rate) VALUES (${host.set}, ${host.host}, ${host.broker}, ${host.rate})
+      ON CONFLICT (set_id, host) DO UPDATE SET broker = excluded.broker, rate = excluded.rate, beat_at = now()
     )
     SELECT count(*) AS others, (SELECT state FROM tenure WHERE set_id = ${host.set}) AS tenure FROM host
     WHERE set_id = ${host.set} AND host <> ${host.host} AND beat_at > now() - make_interval(secs => ${host.expiryMs / 1000})`);
@@ -175,6 +190,22 @@ export async function beat(
     hosts: Number(row?.['others']) + 1,
     tenure: (row?.['tenure'] as TenureState | null | undefined) ?? 'serving',
   };
+}
+
+/** Messages a second that the live hosts of a SET take together; undefined when none has said. */
+export async function readRate(sql: Sql, set: string, expiryMs: number): Promise<number | undefined> {
+  const [row] = await answerOf(sql`
+    SELECT sum(rate) AS rate FROM host
+    WHERE set_id = ${set} AND beat_at > now() - make_interval(secs => ${expiryMs / 1000})`);
+  return numberOrNull(row?.['rate']) ?? undefined;
+}
+
+/** Of each SET that the prober has looked at lately, as edges read them. */
+export async function readRates(sql: Sql): Promise<ReadonlyMap<string, number>> {
+  const rows = await answerOf(sql`
+    SELECT set_id, rate FROM set_health
+    WHERE rate IS NOT NULL AND checked_at > now() - make_interval(secs => ${rateExpirySeconds}) LIMIT 4096`);
+  return new Map(rows.map((row) => [text(row['set_id']), Number(row['rate'])]));
 }
 
 /** A host that stops takes itself off the register. */
@@ -204,13 +235,16 @@ export interface HealthReport {
   readonly set: string;
   readonly health: 'up' | 'down';
   readonly detail: string;
+  /** Messages a second; absent: nobody knows. */
+  readonly rate?: number | undefined;
 }
 
 export async function writeHealth(sql: Sql, reports: readonly HealthReport[]): Promise<void> {
   await answerOf(sql`
-    INSERT INTO set_health (set_id, health, detail)
-    SELECT set, health, detail FROM json_to_recordset(${JSON.stringify(reports)}::json) AS r(set text, health text, detail text)
-    ON CONFLICT (set_id) DO UPDATE SET health = excluded.health, detail = excluded.detail, checked_at = now()`);
+    INSERT INTO set_health (set_id, health, detail, rate)
+    SELECT set, health, detail, rate
+    FROM json_to_recordset(${JSON.stringify(reports)}::json) AS r(set text, health text, detail text, rate double precision)
+    ON CONFLICT (set_id) DO UPDATE SET health = excluded.health, detail = excluded.detail, rate = excluded.rate, checked_at = now()`);
 }
 
 /** Subscriptions this SET has stopped by itself, with the reason. */

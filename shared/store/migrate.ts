@@ -24,6 +24,7 @@ import { bucketAdmission } from './migrations/0021-bucket-admission.ts';
 import { mirror } from './migrations/0022-mirror.ts';
 import { takeOver } from './migrations/0023-take-over.ts';
 import { heldCopies } from './migrations/0024-held-copies.ts';
+import { setRates } from './migrations/0025-set-rates.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
@@ -46,6 +47,7 @@ const migrations = [
   { number: 22, name: 'mirror', statements: mirror },
   { number: 23, name: 'take-over', statements: takeOver },
   { number: 24, name: 'held-copies', statements: heldCopies },
+  { number: 25, name: 'set-rates', statements: setRates },
 ] as const;
 
 /**

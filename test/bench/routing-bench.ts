@@ -19,7 +19,7 @@ const topic: Topic = {
   rules: ['explicit', 'pin', 'key', 'nearest', 'center'],
 };
 
-function thousandSets(): RouteTable {
+function thousandSets(loads: Readonly<Record<string, number>>): RouteTable {
   const sets = Array.from({ length: setCount }, (_, number) => ({
     id: `set-${number}`,
     number,
@@ -30,13 +30,27 @@ function thousandSets(): RouteTable {
     shards: 1,
   }));
   const pins = Array.from({ length: 1_000 }, (_, n) => ({ key: `pinned-${n}`, set: `set-${n % setCount}` }));
-  return compileRouteTable({ version: 1, sets, buckets: assignBuckets([], [], sets), pins, health: {} });
+  return compileRouteTable({
+    version: 1,
+    sets,
+    buckets: assignBuckets([], [], sets),
+    pins,
+    health: {},
+    loads,
+  });
+}
+
+/** Every SET passes half of what nothing binds to it on. */
+const loaded = Object.fromEntries(Array.from({ length: setCount }, (_, n) => [`set-${n}`, 1]));
+
+function askerByPlace(table: RouteTable, nth: number): unknown {
+  return decide(table, { topic, place: { latitude: nth % 90, longitude: nth % 180 } });
 }
 
 /** How messages ask, each by the number of the message. */
 const askers: Readonly<Record<string, (table: RouteTable, nth: number) => unknown>> = {
   'by key': (table, nth) => decide(table, { topic, key: `user-${nth}` }),
-  'by place': (table, nth) => decide(table, { topic, place: { latitude: nth % 90, longitude: nth % 180 } }),
+  'by place': askerByPlace,
   'of a lane': (table, nth) => laneHome(table, { topic }, `user-${nth}`),
 };
 
@@ -45,8 +59,18 @@ function decide(table: RouteTable, request: RouteRequest): unknown {
 }
 
 export function benchRouting(): readonly Measurement[] {
-  const table = thousandSets();
-  return Object.entries(askers).map(([name, ask]) => {
+  const calm = thousandSets({});
+  const busy = thousandSets(loaded);
+  const cases = [
+    ...Object.entries(askers).map(([name, ask]) => ({ name, ask, table: calm })),
+    { name: 'by place, all loaded', ask: askerByPlace, table: busy },
+    {
+      name: 'without a place, all loaded',
+      ask: (table: RouteTable) => decide(table, { topic }),
+      table: busy,
+    },
+  ];
+  return cases.map(({ name, ask, table }) => {
     for (let nth = 0; nth < warmUpCount; nth++) ask(table, nth);
     const began = process.cpuUsage();
     const beganMs = performance.now();

@@ -52,4 +52,14 @@ describe('a SET in the catalog', () => {
       databaseUrls: ['postgres://db/hangzhou'],
     });
   });
+
+  it('knows the load where it knows the capacity, and goes on when something was seen of a SET that is gone', () => {
+    const seen = {
+      health: { hangzhou: 'up', retired: 'up' },
+      rates: { hangzhou: 1_500, retired: 9 },
+    } as const;
+    const compiled = (seed: SeedInput) => compileCatalog(1, sealSeed(parseSeed(seed), older), seen, older);
+    expect(compiled(managed).table).toMatchObject({ health: ['up'], loads: [0.75] });
+    expect(compiled({ sets: [hangzhou] }).table.loads).toEqual([undefined]);
+  });
 });

@@ -218,6 +218,7 @@ function claimsOf(store: Store) {
 
 const register: Register = {
   beat: async () => ({ hosts: 1, tenure: 'serving' }),
+  rate: async () => undefined,
   leave: async () => undefined,
   reportAnswers: async () => [],
   disabled: async () => new Map(),

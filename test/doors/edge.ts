@@ -66,6 +66,7 @@ const unaskedFleet: Services['fleet'] = {
   sealer: createSealer([new Uint8Array(32)]),
   center: refuse,
   writer: { write: refuse },
+  rates: refuse,
   spread: refuse,
   management: () => {
     throw new Error('not asked');
