@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     environment: 'node',
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/stack/run-wide.ts'],
     setupFiles: ['test/stack/clean-up.ts'],
     reporters: ['default', new CountsReporter()],
     // What the servers print matters only where a test fails.

@@ -54,14 +54,34 @@ export async function removeOwnVhosts(): Promise<void> {
   await Promise.allSettled(removals);
 }
 
-/** Creates an empty database; one that exists stays as it is. */
-export async function createDatabase(addresses: StackAddresses, database: string): Promise<void> {
-  try {
-    await maintain(addresses, `CREATE DATABASE ${pg.escapeIdentifier(database)}`);
-  } catch (error) {
-    const isThere = error instanceof pg.DatabaseError && error.code === '42P04';
-    if (!isThere) throw error;
-  }
+/**
+ * Creates a database; one that exists stays as it is.
+ *
+ * @param template a database that nobody is connected to; without it, the new one is empty
+ */
+export async function createDatabase(
+  addresses: StackAddresses,
+  database: string,
+  template = 'template1',
+): Promise<void> {
+  const name = pg.escapeIdentifier(database);
+  await makeName(addresses, `CREATE DATABASE ${name} TEMPLATE ${pg.escapeIdentifier(template)}`);
+}
+
+export async function hasDatabase(addresses: StackAddresses, database: string): Promise<boolean> {
+  const rows = await maintain(
+    addresses,
+    `SELECT FROM pg_database WHERE datname = ${pg.escapeLiteral(database)}`,
+  );
+  return rows > 0;
+}
+
+/** @returns whether it has the name now; false when another one has it */
+export function renameDatabase(addresses: StackAddresses, from: string, to: string): Promise<boolean> {
+  return makeName(
+    addresses,
+    `ALTER DATABASE ${pg.escapeIdentifier(from)} RENAME TO ${pg.escapeIdentifier(to)}`,
+  );
 }
 
 /** Removes a database, whoever is still connected to it; one that is not there is fine. */
@@ -69,11 +89,24 @@ export async function dropDatabase(addresses: StackAddresses, database: string):
   await maintain(addresses, `DROP DATABASE IF EXISTS ${pg.escapeIdentifier(database)} WITH (FORCE)`);
 }
 
-async function maintain({ postgresUrl }: StackAddresses, statement: string): Promise<void> {
+/** @returns whether the statement gave the name; false when a database had it */
+async function makeName(addresses: StackAddresses, statement: string): Promise<boolean> {
+  try {
+    await maintain(addresses, statement);
+    return true;
+  } catch (error) {
+    const isThere = error instanceof pg.DatabaseError && error.code === '42P04';
+    if (!isThere) throw error;
+    return false;
+  }
+}
+
+/** @returns the number of rows it found */
+async function maintain({ postgresUrl }: StackAddresses, statement: string): Promise<number> {
   const client = new pg.Client({ connectionString: postgresUrl, connectionTimeoutMillis: 5_000 });
   await client.connect();
   try {
-    await client.query(statement);
+    return (await client.query(statement)).rowCount ?? 0;
   } finally {
     await client.end();
   }

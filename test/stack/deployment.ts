@@ -4,16 +4,17 @@
  */
 import { randomBytes } from 'node:crypto';
 import { applySeed } from '../../functions/cli/apply.ts';
-import { createNeonBridge } from '../../functions/node/neon-bridge.ts';
 import { inventoryTables } from '../../functions/webhooks/inventory.ts';
 import { receiptTables } from '../../functions/webhooks/receipt.ts';
 import { parseSeed, type SeedInput } from '../../shared/catalog/seed.ts';
 import { guardTable } from '../../shared/idempotency/postgres-guard.ts';
 import { createSealer } from '../../shared/sealed.ts';
-import { configureDatabases, openDatabase } from '../../shared/store/database.ts';
+import { openDatabase } from '../../shared/store/database.ts';
 import { migrate } from '../../shared/store/migrate.ts';
 import { amqpUrlOf, createDatabase, createVhost, postgresUrlOf, type StackAddresses } from './addresses.ts';
 import { demoSeed, demoSets } from './demo-world.ts';
+import { templateDatabase } from './template-database.ts';
+import { withDatabases } from './with-databases.ts';
 
 export interface Deployment {
   readonly prefix: string;
@@ -78,7 +79,11 @@ export async function deployOn(
   const nameOf = (part: string): string => `${prefix}_${part}`;
   const databaseUrls = Object.fromEntries(sets.map((id) => [id, postgresUrlOf(addresses, nameOf(id))]));
   const consumerDatabaseUrl = postgresUrlOf(addresses, nameOf('consumers'));
-  await Promise.all([...sets, 'consumers'].map((part) => createDatabase(addresses, nameOf(part))));
+  const template = await templateDatabase(addresses);
+  await Promise.all([
+    ...sets.map((part) => createDatabase(addresses, nameOf(part), template)),
+    createDatabase(addresses, nameOf('consumers')),
+  ]);
   const demo = demoSeed({
     brokerUrl: (set) => brokerUrls[set] ?? '',
     databaseUrl: (set) => databaseUrls[set] ?? '',
@@ -118,16 +123,6 @@ export async function upgrade(
     }
     await createConsumerTables(consumerDatabaseUrl);
   });
-}
-
-async function withDatabases(work: () => Promise<void>): Promise<void> {
-  const bridge = createNeonBridge();
-  try {
-    configureDatabases({ fetch: bridge.fetch, timeoutMs: 20_000 });
-    await work();
-  } finally {
-    await bridge.close();
-  }
 }
 
 async function createConsumerTables(url: string): Promise<void> {

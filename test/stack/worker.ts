@@ -2,11 +2,11 @@
  * The edge on workerd, from `wrangler.toml`: bundled by wrangler as for a deployment, served by Miniflare.
  */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from 'miniflare';
-import { unstable_getMiniflareWorkerOptions } from 'wrangler';
 import { repoDir } from './ports.ts';
 import { processTree, signal, type ProcessEntry } from './process-tree.ts';
 
@@ -33,6 +33,21 @@ export interface RunningWorker {
 
 const quiet = { CLOUDFLARE_CF_FETCH_ENABLED: 'false', WRANGLER_SEND_METRICS: 'false' };
 
+/** Names the folder of a bundle that many processes share: who finds none there builds it. */
+export const bundleVariable = 'SETWAY_TEST_BUNDLE';
+
+/** The part of `wrangler.toml` that a worker needs besides its bindings. */
+interface Compatibility {
+  readonly compatibilityDate: string;
+  readonly compatibilityFlags: string[];
+}
+
+interface Bundle extends Compatibility {
+  readonly dir: string;
+  /** To be called when the worker has read it. */
+  discard(): Promise<void>;
+}
+
 /** Bundles the worker. @returns the folder that holds `worker.js`; remove it when done */
 export async function buildWorker(): Promise<string> {
   const outDir = await mkdtemp(path.join(repoDir, '.setway-build-'));
@@ -42,6 +57,33 @@ export async function buildWorker(): Promise<string> {
   return outDir;
 }
 
+async function openBundle(): Promise<Bundle> {
+  const shared = process.env[bundleVariable];
+  if (shared === undefined) {
+    const dir = await buildWorker();
+    return { dir, ...(await readCompatibility()), discard: () => rm(dir, { recursive: true }) };
+  }
+  const kept = path.join(shared, 'compatibility.json');
+  if (!existsSync(kept)) {
+    const built = await buildWorker();
+    await writeFile(path.join(built, path.basename(kept)), JSON.stringify(await readCompatibility()));
+    // Another process may have been faster: its bundle is the same.
+    await rename(built, shared).catch(() => rm(built, { recursive: true }));
+  }
+  const compatibility = JSON.parse(await readFile(kept, 'utf8')) as Compatibility;
+  return { dir: shared, ...compatibility, discard: async () => undefined };
+}
+
+async function readCompatibility(): Promise<Compatibility> {
+  // Loaded here because it takes a second, which who finds a bundle does without.
+  const { unstable_getMiniflareWorkerOptions } = await import('wrangler');
+  const { workerOptions } = unstable_getMiniflareWorkerOptions(path.join(repoDir, 'wrangler.toml'));
+  return {
+    compatibilityDate: String(workerOptions['compatibilityDate']),
+    compatibilityFlags: workerOptions['compatibilityFlags'] as string[],
+  };
+}
+
 /** @example const worker = await startWorker({ port: 8700, settings }); await worker.stop(); */
 export async function startWorker({
   port,
@@ -49,9 +91,8 @@ export async function startWorker({
   storageDir,
   log,
 }: WorkerOptions): Promise<RunningWorker> {
-  const outDir = await buildWorker();
+  const bundle = await openBundle();
   Object.assign(process.env, quiet);
-  const { workerOptions } = unstable_getMiniflareWorkerOptions(path.join(repoDir, 'wrangler.toml'));
   const before = new Set(processTree(process.pid).map(({ pid }) => pid));
   const miniflare = keepingSignals(
     () =>
@@ -65,15 +106,15 @@ export async function startWorker({
           ...(storageDir === undefined ? {} : { resourcePersistencePath: storageDir }),
           name: 'setway',
           modules: true,
-          scriptPath: path.join(outDir, 'worker.js'),
-          compatibilityDate: String(workerOptions['compatibilityDate']),
-          compatibilityFlags: workerOptions['compatibilityFlags'] as string[],
+          scriptPath: path.join(bundle.dir, 'worker.js'),
+          compatibilityDate: bundle.compatibilityDate,
+          compatibilityFlags: bundle.compatibilityFlags,
           durableObjects: { SET_HOST: { className: 'SetObject', useSQLite: true } },
           bindings: { SETWAY_PLATFORM: 'cloudflare', ...settings },
         }),
       ),
   );
-  const url = await readyUrl(miniflare, outDir);
+  const url = await readyUrl(miniflare, bundle);
   const workerd = processTree(process.pid).filter(({ pid }) => !before.has(pid));
   return {
     url: url.href.replace(/\/$/, ''),
@@ -89,11 +130,11 @@ export async function startWorker({
   };
 }
 
-async function readyUrl(miniflare: Miniflare, outDir: string): Promise<URL> {
+async function readyUrl(miniflare: Miniflare, bundle: Bundle): Promise<URL> {
   try {
     return await miniflare.ready;
   } finally {
-    await rm(outDir, { recursive: true });
+    await bundle.discard();
   }
 }
 
