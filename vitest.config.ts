@@ -10,8 +10,8 @@ export default defineConfig({
     reporters: ['default', new CountsReporter()],
     // What the servers print matters only where a test fails.
     silent: 'passed-only',
-    // RabbitMQ takes up to 10 s to come back after a kill.
-    testTimeout: 30_000,
+    // RabbitMQ takes up to 10 s to come back after a kill, and a busy machine takes its time.
+    testTimeout: 60_000,
     hookTimeout: 90_000,
     // Servers of several tests share the machine: a second try tells a starved moment from a fault, and is reported.
     retry: 1,

@@ -159,7 +159,7 @@ describe('federation and shovels', () => {
         await management.parameters.remove(component, vhost, name);
       expect(await management.parameters.list(component, vhost)).toEqual([]);
     }
-  }, 30_000);
+  });
 
   it('sees a shovel run', async () => {
     const value = {
@@ -178,7 +178,7 @@ describe('federation and shovels', () => {
     );
     await management.parameters.remove('shovel', vhost, 'over');
     expect(await management.parameters.list('shovel', vhost)).toEqual([]);
-  }, 30_000);
+  });
 });
 
 describe('what goes wrong', () => {

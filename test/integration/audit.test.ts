@@ -111,7 +111,7 @@ describe('the audit', () => {
         .toSorted((a, b) => a.localeCompare(b)),
     ).toEqual(['/one', '/two', '/two']);
     expect(await audited()).toBe(0);
-  }, 40_000);
+  });
 
   it('of what a filter wants nothing is lost, and what it leaves out is owed to nobody', async () => {
     const ids: string[] = [];
@@ -130,7 +130,7 @@ describe('the audit', () => {
     expect(await sql("SELECT count(*)::int AS count FROM agenda WHERE subscription = 'some'")).toEqual([
       { count: 0 },
     ]);
-  }, 40_000);
+  });
 
   it('a subscription that is stopped is behind: its message is looked at again when it is back', async () => {
     const id = await delivered();
@@ -144,7 +144,7 @@ describe('the audit', () => {
     await jobs.run(redeliver);
     await client.message(id, areDeliveries('DONE', 'two'), 25_000);
     expect(await sql('SELECT count(*)::int AS count FROM audit_open')).toEqual([{ count: 0 }]);
-  }, 40_000);
+  });
 
   it('a subscription gets nothing of before it was there', async () => {
     await delivered();
@@ -158,7 +158,7 @@ describe('the audit', () => {
 
   it('a message that lost its agenda entry gets a new one, sent or scheduled', async () => {
     broker.become('closed');
-    const lost = await until(10_000, async () => {
+    const lost = await until(20_000, async () => {
       const id = await publish();
       return (await client.message(id, () => true)).state === 'READY' && id;
     });
@@ -227,7 +227,7 @@ describe('the audit', () => {
     ];
     expect(inOrder(lane)).toEqual(lane.slice(1).map((id) => `/two ${id}`));
     expect(inOrder(sequence)).toEqual(sequence.map((id) => `/two ${id}`));
-  }, 60_000);
+  });
 
   it('loses and doubles nothing when it dies at any of its steps', async () => {
     for (const [step, moment] of [
@@ -264,7 +264,7 @@ describe('the audit', () => {
       await client.message(id, areDeliveries('DONE', 'one', 'two'));
       expect(receiver.callsOf(id, '/two')).toHaveLength(2);
     }
-  }, 60_000);
+  });
 
   it('goes on where it stopped, however small its steps, past groups of one time', async () => {
     await sql("UPDATE audit_mark SET stored_at = '-infinity'");
@@ -323,5 +323,5 @@ describe.each(platforms)('the jobs on $name', (platform) => {
     } finally {
       await server.stop();
     }
-  }, 60_000);
+  });
 });

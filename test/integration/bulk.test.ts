@@ -83,7 +83,7 @@ describe.each(platforms)('bulk on $name', (platform) => {
     const { body } = await send(JSON.stringify([fast, messageTo('frankfurt', 8)]));
     expect(body.results.map(({ state }) => state)).toEqual(['sent', 'stored']);
     const [first] = body.results;
-    await scene.receiver.waitFor(() => scene.receiver.callsOf(first?.id ?? '')[0], 15_000);
+    await scene.receiver.waitFor(() => scene.receiver.callsOf(first?.id ?? '')[0], 20_000);
   });
 
   it('answers a repeated request with the first answer, also when it was never read', async () => {

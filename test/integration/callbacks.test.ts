@@ -148,7 +148,7 @@ describe.each(platforms)('callbacks on $name', (platform) => {
       timeline.some(({ change }) => change === 'callback'),
     );
     const database = scene.deployment.databaseUrls['frankfurt'] ?? '';
-    expect(await countRows([database], 'delivery_callback')).toBe(0);
+    await until(deadlineMs, async () => (await countRows([database], 'delivery_callback')) === 0);
     for (const path of ['/answered-done', '/refused-failed'])
       expect(scene.receiver.calls.filter((call) => call.path === path)).toHaveLength(1);
   });

@@ -17,6 +17,7 @@ import { platforms } from '../stack/platform.ts';
 import { query } from '../stack/query.ts';
 import { openScene, type Scene } from '../stack/scene.ts';
 import { startTcpProxy, type TcpProxy } from '../stack/tcp-proxy.ts';
+import { until } from '../stack/until.ts';
 
 interface Accepted {
   readonly id: string;
@@ -98,12 +99,16 @@ describe('two crons at once', () => {
     scene.receiver.calls.map(({ headers }) => String(headers['webhook-id'])).filter((id) => ids.includes(id));
 
   it('deliver lanes and sequences in order, each item once', async () => {
-    await twiceAtOnce(republish);
-    await twiceAtOnce(fetchWaiting);
-    await twiceAtOnce(assembleSequences);
+    const isHeard = (): boolean => orders.every((ids) => ids.every((id) => heard([id]).length > 0));
+    // What one round does not manage, or gives back, the next one does, as crons come every minute.
+    await until(90_000, async () => {
+      await twiceAtOnce(republish);
+      await twiceAtOnce(fetchWaiting);
+      await twiceAtOnce(assembleSequences);
+      return isHeard() && (await query(database(), "SELECT FROM agenda WHERE kind = 'order'")).length === 0;
+    });
     for (const ids of orders) expect(heard(ids)).toEqual(ids);
-    expect(await query(database(), "SELECT FROM agenda WHERE kind = 'order'")).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   it('ask the producer of each transaction once per due time, and decide once', async () => {
     const asked = (): number => scene.receiver.calls.filter(({ path }) => path === '/check').length;
@@ -122,9 +127,12 @@ describe('two crons at once', () => {
     expect(asked()).toBe(2 * transactions);
     const decided = await query(database(), 'SELECT DISTINCT state, checks, decided_by FROM transaction');
     expect(decided).toEqual([{ state: 'COMMITTED', checks: 1, decided_by: 'check' }]);
-    await query(database(), "UPDATE agenda SET due_at = now() WHERE kind = 'send'");
-    await twiceAtOnce(republish);
-    await twiceAtOnce(fetchWaiting);
+    await until(60_000, async () => {
+      await query(database(), "UPDATE agenda SET due_at = now() WHERE kind = 'send'");
+      await twiceAtOnce(republish);
+      await twiceAtOnce(fetchWaiting);
+      return prepared.every((id) => heard([id]).length > 0);
+    });
     expect(heard(prepared).toSorted()).toEqual(prepared.toSorted());
-  }, 60_000);
+  }, 120_000);
 });

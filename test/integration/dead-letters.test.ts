@@ -63,7 +63,7 @@ describe.each(platforms)('dead letters on $name', (platform) => {
   const redrive = async (request: object, headers = {}, as = scene.operator) =>
     as.post<Redrive>('/v1/dead-letters/redrive', JSON.stringify(request), { ...json, ...headers });
   const done = (id: string): Promise<Redrive> =>
-    until(15_000, async () => {
+    until(20_000, async () => {
       const { body } = await scene.client.get<Redrive>(`/v1/redrives/${id}`);
       return body.state === 'done' && body;
     });
@@ -114,7 +114,7 @@ describe.each(platforms)('dead letters on $name', (platform) => {
     const [id = ''] = await dead('stubborn', [{ status: 400 }]);
     scene.receiver.script('/stubborn', [{ status: 400 }]);
     const { body } = await redrive({ filter: { subscription: 'stubborn' } });
-    await until(15_000, () => scene.receiver.callsOf(id).length === 2);
+    await until(20_000, () => scene.receiver.callsOf(id).length === 2);
     expect(await done(body.id)).toMatchObject({ handled: 1 });
     await scene.client.message(id, areDeliveries('DEAD', 'stubborn'));
     expect(scene.receiver.callsOf(id)).toHaveLength(2);
@@ -143,7 +143,7 @@ describe.each(platforms)('dead letters on $name', (platform) => {
   it('somebody else sees no redrive, and begins none of what is not theirs', async () => {
     const [id = ''] = await dead('refusing', [{ status: 400 }]);
     const { body } = await redrive({ ids: [id] }, {}, scene.stranger);
-    const own = await until(10_000, async () => {
+    const own = await until(20_000, async () => {
       const answer = await scene.stranger.get<Redrive>(`/v1/redrives/${body.id}`);
       return answer.body.state === 'done' && answer.body;
     });
@@ -187,6 +187,6 @@ describe.each(platforms)('dead letters on $name', (platform) => {
     );
     const again = await redrive({ ids: [id] }, key);
     expect(again.body.id).toBe(body.id);
-    await until(15_000, () => scene.receiver.callsOf(id).length === 3);
+    await until(20_000, () => scene.receiver.callsOf(id).length === 3);
   });
 });

@@ -31,7 +31,7 @@ describe.each(platforms)('fast messages on $name', (platform) => {
     // On workerd this opens the host: the message waits for its channel.
     const sent = await publishFast('heard');
     expect(sent).toMatchObject({ status: 202, body: { state: 'sent', route: { reason: 'nearest' } } });
-    const call = await scene.receiver.waitFor(() => scene.receiver.callsOf(sent.body.id)[0], 10_000);
+    const call = await scene.receiver.waitFor(() => scene.receiver.callsOf(sent.body.id)[0], 20_000);
     expect(call.headers).toMatchObject({ 'setway-set': 'frankfurt', 'setway-attempt': '1' });
     expect((await scene.client.get(`/v1/messages/${sent.body.id}`)).status).toBe(404);
     expect(await countRows(Object.values(scene.deployment.databaseUrls), 'message')).toBe(0);
@@ -40,9 +40,9 @@ describe.each(platforms)('fast messages on $name', (platform) => {
   it('that fail are not tried again', async () => {
     scene.receiver.script('/heard', [{ status: 503 }]);
     const failed = await publishFast('heard');
-    await scene.receiver.waitFor(() => scene.receiver.callsOf(failed.body.id)[0], 10_000);
+    await scene.receiver.waitFor(() => scene.receiver.callsOf(failed.body.id)[0], 20_000);
     const next = await publishFast('heard');
-    await scene.receiver.waitFor(() => scene.receiver.callsOf(next.body.id)[0], 10_000);
+    await scene.receiver.waitFor(() => scene.receiver.callsOf(next.body.id)[0], 20_000);
     expect(await countRows(Object.values(scene.deployment.databaseUrls), 'agenda')).toBe(0);
     expect(scene.receiver.callsOf(failed.body.id)).toHaveLength(1);
   });

@@ -109,7 +109,7 @@ describe.each(platforms)('API keys on $name', (platform) => {
     const expiresAt = new Date(Date.now() + 3_600_000).toISOString();
     const brief = await make({ scopes: ['manage'], expiresAt });
     await until(
-      10_000,
+      20_000,
       async () => (await make({ scopes: ['manage'] }, using(brief.body.key))).status === 201,
     );
     const heir = await make({ scopes: ['manage'] }, using(brief.body.key));

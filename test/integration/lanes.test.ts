@@ -6,7 +6,7 @@ import { openScene, type Scene } from '../stack/scene.ts';
 import { countRows } from '../stack/query.ts';
 import { until } from '../stack/until.ts';
 
-const deadlineMs = 20_000;
+const deadlineMs = 30_000;
 
 describe.each(platforms)('lanes on $name', (platform) => {
   let scene: Scene;
@@ -113,7 +113,7 @@ describe.each(platforms)('lanes on $name', (platform) => {
     const got = heard('/late', 'grown');
     expect(got).not.toContain(1);
     expect(got).toEqual(got.toSorted((a, b) => a - b));
-  }, 60_000);
+  });
 
   it('fast has no lane', async () => {
     const { status } = await scene.client.publish({

@@ -60,7 +60,7 @@ describe.each(platforms.filter(({ name }) => name === 'Node'))('the five models 
         };
       },
     });
-  }, 60_000);
+  });
   afterAll(() => scene.stop());
 
   /** Publishes a message per tag; resolves with the paths each one reached, once so many calls came. */

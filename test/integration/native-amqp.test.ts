@@ -28,7 +28,7 @@ describe.each(platforms)('native AMQP clients on $name', (platform) => {
     client = new AMQPClient(scene.deployment.brokerUrls['frankfurt'] ?? '');
     channel = await (await client.connect()).channel();
     await channel.confirmSelect();
-  }, 60_000);
+  });
   afterAll(async () => {
     await client.close();
     await scene.stop();
@@ -56,7 +56,7 @@ describe.each(platforms)('native AMQP clients on $name', (platform) => {
       headers: { 'x-a': 'b' },
     };
     const { body } = await scene.client.publish(message, at(cities.berlin));
-    const [first] = await until(15_000, () => taken.length > 0 && taken);
+    const [first] = await until(20_000, () => taken.length > 0 && taken);
     expect(first?.properties).toMatchObject({
       messageId: body.id,
       type: 'events',
@@ -80,7 +80,7 @@ describe.each(platforms)('native AMQP clients on $name', (platform) => {
     // Nobody of ours consumes: the next one stays until somebody takes it.
     await scene.client.publish(message, at(cities.berlin));
     const vhost = scene.deployment.brokerUrls['frankfurt'] ?? '';
-    await until(15_000, async () => (await countWaiting(vhost, 'setway.sub.native')) === 1);
+    await until(20_000, async () => (await countWaiting(vhost, 'setway.sub.native')) === 1);
   });
 
   it('publish to webhooks: tried again under one id, and a copy of it under the same', async () => {
@@ -88,7 +88,7 @@ describe.each(platforms)('native AMQP clients on $name', (platform) => {
     await publishNatively('inv-1', '{"invoice":1}');
     await publishNatively('inv-1', '{"invoice":1}');
     await publishNatively(undefined, '{"invoice":2}');
-    await scene.receiver.waitFor((all) => all.length >= 4, 15_000);
+    await scene.receiver.waitFor((all) => all.length >= 4, 20_000);
     const calls = scene.receiver.calls.filter(({ path }) => path === '/hooked');
     const idsOf = (body: string) =>
       calls.filter((call) => String(call.body) === body).map(({ headers }) => headers['webhook-id']);
@@ -108,7 +108,7 @@ describe.each(platforms)('native AMQP clients on $name', (platform) => {
     scene.receiver.script('/hooked', [{ status: 400 }]);
     await publishNatively('inv-bad', 'no invoice');
     const vhost = scene.deployment.brokerUrls['frankfurt'] ?? '';
-    const dead = await until(15_000, () => countWaiting(vhost, 'setway.dead'));
+    const dead = await until(20_000, () => countWaiting(vhost, 'setway.dead'));
     expect(dead).toBe(1);
   });
 });

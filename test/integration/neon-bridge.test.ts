@@ -136,10 +136,10 @@ describe.each(Object.entries(ways))('the Neon driver %s', (_name, open) => {
     const outcome = sleeping.catch((error: unknown) => error);
     const running = () =>
       sql`SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%' AND state = 'active'`;
-    await expect.poll(running, { timeout: 5_000 }).toHaveLength(1);
+    await expect.poll(running, { timeout: 20_000 }).toHaveLength(1);
     gate.abort(reason);
     expect(await outcome).toMatchObject({ sourceError: reason });
-    await expect.poll(running, { timeout: 5_000 }).toHaveLength(0);
+    await expect.poll(running, { timeout: 20_000 }).toHaveLength(0);
     expect(await Promise.all([sql`SELECT 1 AS one`, sql`SELECT 1 AS one`])).toEqual([
       [{ one: 1 }],
       [{ one: 1 }],

@@ -61,9 +61,17 @@ async function stored({ databaseUrls }: Deployment, to: string): Promise<readonl
 const heard = (to: string): number =>
   receiver.calls.filter(({ body }) => body.toString() === JSON.stringify({ to })).length;
 
-/** Delivered, once, and stored once. */
-async function isOne(deployment: Deployment, to: string): Promise<void> {
-  await until(15_000, () => heard(to) > 0);
+/**
+ * Delivered, once, and stored once.
+ *
+ * @param cron a host that took it for the relay may have left before it was sent: the next minute's cron sends it, which
+ * a host that lives elsewhere would find within 15 s
+ */
+async function isOne(deployment: Deployment, to: string, cron: () => Promise<unknown>): Promise<void> {
+  await until(30_000, async () => {
+    if (heard(to) === 0) await cron();
+    return heard(to) > 0;
+  });
   expect(await stored(deployment, to)).toHaveLength(1);
   expect(heard(to)).toBe(1);
 }
@@ -79,6 +87,7 @@ describe.each(platforms)('the outbox on $name', (platform) => {
   afterAll(() => server.stop());
 
   const publish = () => ({ url: server.url, apiKey: deployment.apiKey });
+  const minute = () => server.runCron('* * * * *');
 
   it('is flushed after the commit', async () => {
     const to = `flush@${platform.name}`;
@@ -89,24 +98,24 @@ describe.each(platforms)('the outbox on $name', (platform) => {
     client.release();
     expect(await outbox(sql, { publish: publish() }).flush()).toEqual({ taken: 1, refused: 0, later: 0 });
     expect(await isEmpty()).toBe(true);
-    await isOne(deployment, to);
+    await isOne(deployment, to, minute);
   });
 
   it('is drained by the cron when the producer was killed between commit and flush', async () => {
     const to = `killed@${platform.name}`;
     await commitAndDie(to);
     expect(await stored(deployment, to)).toEqual([]);
-    await server.runCron('* * * * *');
-    await until(10_000, isEmpty);
-    await isOne(deployment, to);
+    await minute();
+    await until(20_000, isEmpty);
+    await isOne(deployment, to, minute);
   });
 
   it('keeps what breaks a rule, with the reason, and publishes the rest', async () => {
     const [bad, good] = [`bad@${platform.name}`, `good@${platform.name}`];
     await outbox(sql).add({ ...mail(bad), callback: { failure: 'http://10.0.0.1/hook' } });
     await outbox(sql).add(mail(good));
-    await server.runCron('* * * * *');
-    await isOne(deployment, good);
+    await minute();
+    await isOne(deployment, good, minute);
     const { rows } = await sql('SELECT refused FROM setway_outbox WHERE refused IS NOT NULL', []);
     expect(rows).toEqual([{ refused: expect.stringMatching(/^destination-refused: /) as string }]);
     expect(await stored(deployment, bad)).toEqual([]);
@@ -123,9 +132,9 @@ describe.each(platforms)('the outbox on $name', (platform) => {
     const flushed = await outbox(sql, { publish: { ...publish(), fetch: losing } }).flush();
     expect(flushed).toEqual({ taken: 0, refused: 0, later: 1 });
     await free();
-    await server.runCron('* * * * *');
-    await until(10_000, isEmpty);
-    await isOne(deployment, to);
+    await minute();
+    await until(20_000, isEmpty);
+    await isOne(deployment, to, minute);
   });
 });
 
@@ -171,7 +180,7 @@ describe('the relay', () => {
     expect(reports.reduce((sum, { handled }) => sum + handled, 0)).toBe(all.length);
     expect(await isEmpty()).toBe(true);
     for (const to of all) expect(await stored(deployment, to)).toHaveLength(1);
-  }, 60_000);
+  });
 
   it('loses and doubles nothing when it dies at any of its steps', async () => {
     const users = jobs.parts.userDatabase(postgresUrl);
@@ -201,7 +210,7 @@ describe('the relay', () => {
       expect(await isEmpty()).toBe(true);
       expect(await stored(deployment, to)).toHaveLength(1);
     }
-  }, 60_000);
+  });
 
   it('says which outbox it cannot reach, and drains the others', async () => {
     await outbox(sql).add(mail('reached@relay'));
@@ -215,5 +224,5 @@ describe('the relay', () => {
     });
     expect(result).toMatchObject({ handled: 1, failures: [{ set: 'outbox elsewhere' }] });
     expect(await stored(deployment, 'reached@relay')).toHaveLength(1);
-  }, 30_000);
+  });
 });

@@ -9,7 +9,7 @@ import { until } from '../stack/until.ts';
 
 const retryMs = 300;
 /** A host that is not woken by the retry it wrote looks only every 15 s. */
-const promptMs = 6_000;
+const promptMs = 12_000;
 
 describe.each(platforms)('outcomes of deliveries on $name', (platform) => {
   let scene: Scene;
@@ -133,11 +133,12 @@ describe.each(platforms)('outcomes of deliveries on $name', (platform) => {
         scene.deployment.databaseUrls[set] ?? '',
         'SELECT subscription, reason FROM disabled_subscription',
       );
+    await until(20_000, async () => (await stopped('frankfurt')).length > 0);
     expect(await stopped('frankfurt')).toEqual([{ subscription: 'gone', reason: 'HTTP 410' }]);
     expect(await stopped('hangzhou')).toEqual([]);
     // The consumer is gone from the queue, so what follows waits there.
     const vhost = scene.deployment.brokerUrls['frankfurt'] ?? '';
-    await until(10_000, async () => (await countConsumers(vhost, 'setway.sub.gone')) === 0);
+    await until(20_000, async () => (await countConsumers(vhost, 'setway.sub.gone')) === 0);
     await publishTo('gone');
     const elsewhere = await scene.client.publish(
       { topic: 'events', tag: 'gone', body: 1 },

@@ -37,7 +37,7 @@ describe.each(platforms)('publishing on $name', (platform) => {
   afterAll(() => scene.stop());
 
   const call = (id: string, path: string): Promise<WebhookCall> =>
-    scene.receiver.waitFor(() => scene.receiver.callsOf(id, path)[0], 15_000);
+    scene.receiver.waitFor(() => scene.receiver.callsOf(id, path)[0], 20_000);
 
   const verified = ({ body, headers }: WebhookCall, secret: string): unknown =>
     new Webhook(secret).verify(body, headers as Record<string, string>);

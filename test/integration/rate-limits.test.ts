@@ -105,7 +105,7 @@ describe.each(platforms)('limits on publishing on $name', (platform) => {
       expect(mode === 'closed' ? redis.refused : redis.lostBytes).toBeGreaterThan(0);
       redis.become('open');
       // Back again, what Redis knows counts: this key has asked it for next to nothing.
-      await until(15_000, async () => (await publish(client)).status === 202);
+      await until(20_000, async () => (await publish(client)).status === 202);
     },
   );
 });

@@ -34,7 +34,7 @@ beforeAll(async () => {
     ...directSettings(stack),
     SETWAY_CATALOG_MAX_AGE_MS: '50',
   });
-}, 60_000);
+});
 afterAll(() => jobs.close());
 
 const run = async (): Promise<JobReport | undefined> => (await jobs.run(reconcileAfter(10)))[0];
@@ -50,7 +50,7 @@ it('applies to all SETs with a management URL, the canary first, and then says t
   expect(stdout.indexOf('frankfurt:')).toBeLessThan(stdout.indexOf('center:'));
   expect(await run()).toMatchObject({ handled: 0, failures: [] });
   expect([gauge('center'), gauge('frankfurt'), gauge('hangzhou')]).toEqual([0, 0, undefined]);
-}, 60_000);
+});
 
 it('reports drift in its record and its metric, and changes nothing', async () => {
   await management.queues.remove(vhost('frankfurt'), 'setway.sub.receipt');
@@ -61,14 +61,14 @@ it('reports drift in its record and its metric, and changes nothing', async () =
   expect(gauge('frankfurt')).toBeGreaterThan(0);
   const { stdout } = await setwaySets(deployment, 'plan', 'frankfurt');
   expect(stdout).toContain('+ queue setway.sub.receipt');
-}, 60_000);
+});
 
 it('repairs when the SET says so', async () => {
   await setwaySets(deployment, 'drift', 'frankfurt', 'repair');
   expect(await run()).toMatchObject({ failures: [] });
   expect(gauge('frankfurt')).toBe(0);
   expect((await setwaySets(deployment, 'plan', 'frankfurt')).stdout).toBe('frankfurt: as it should be\n');
-}, 60_000);
+});
 
 it('leaves what is not its own alone: a native consumer’s queue and its binding', async () => {
   await management.define(vhost('center'), {
@@ -77,7 +77,7 @@ it('leaves what is not its own alone: a native consumer’s queue and its bindin
     bindings: [{ exchange: 'setway.topic.orders', queue: 'native', bindingKey: '#' }],
   });
   expect((await setwaySets(deployment, 'plan', 'center')).stdout).toBe('center: as it should be\n');
-}, 60_000);
+});
 
 it('stops at the first SET that cannot be brought to what it should be, and names the rest', async () => {
   await management.exchanges.remove(vhost('center'), 'setway.topic.ledger');
@@ -90,4 +90,4 @@ it('stops at the first SET that cannot be brought to what it should be, and name
   expect(exitCode).toBe(1);
   expect(stderr).toMatch(/Stopped at SET "center".*! exchange setway\.topic\.ledger: it is of type fanout/s);
   expect(stderr).toContain('Not touched: frankfurt.');
-}, 60_000);
+});

@@ -99,7 +99,7 @@ describe('search on a table of 100,000 messages', () => {
     const confirmed = offers.map(({ message }) => message.id);
     await store.settle({ lease, confirmed, unroutable: [], failed: [], again: [], againAfterMs: 0 });
     await sql`SELECT pg_stat_force_next_flush()`.catch(() => undefined);
-    await expect.poll(async () => (await hot()).updates - before.updates, { timeout: 10_000 }).toBe(200);
+    await expect.poll(async () => (await hot()).updates - before.updates, { timeout: 20_000 }).toBe(200);
     // A page is filled to 55 % at first: four of five new versions find room beside the old one.
     expect((await hot()).hot - before.hot).toBeGreaterThan(100);
   });

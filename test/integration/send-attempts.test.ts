@@ -26,13 +26,16 @@ beforeAll(async () => {
     ...directSettings(stack),
     SETWAY_PORT: '0',
     SETWAY_SEND_ATTEMPTS: '2',
+    // A busy machine is slow, and none of its SETs away.
+    SETWAY_ACCEPT_TIMEOUT_MS: '10000',
+    SETWAY_ACCEPT_DEADLINE_MS: '12000',
   };
   server = await startServer(readSettings(settings), () => undefined);
 });
 afterAll(() => server.stop());
 
 it('a message is FAILED after the last refused try, and the next good one is confirmed', async () => {
-  expect((await publish()).state).toBe('confirmed');
+  await vi.waitFor(async () => expect((await publish()).state).toBe('confirmed'), waiting);
   // Full from now on: `reject-publish` nacks what does not fit (RabbitMQ: Queue Length Limit).
   await setPolicy({ 'max-length': 1 });
   await fillUp();

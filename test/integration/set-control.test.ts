@@ -40,7 +40,7 @@ describe.each(platforms)('SETs over HTTP on $name', (platform) => {
       brokerUrls: [`amqp://${new URL(stack.amqpUrl).host}/${vhost}`],
       databaseUrls: [postgresUrlOf(stack, vhost)],
     };
-  }, 60_000);
+  });
   afterAll(async () => {
     await scene.stop();
     await management.vhosts.remove(vhost);
@@ -108,7 +108,7 @@ describe.each(platforms)('SETs over HTTP on $name', (platform) => {
     expect((await ask('POST', '/osaka/apply')).body.changes).toEqual([]);
     expect((await ask('PATCH', '/osaka', { weight: 1 })).body.weight).toBe(1);
     const cameFrom = (isThere: boolean) =>
-      until(15_000, async () => {
+      until(20_000, async () => {
         const { status, body } = await scene.client.publish<Published>(
           { topic: 'orders', tag: 'x', body: 1 },
           at(osaka),

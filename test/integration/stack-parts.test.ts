@@ -69,8 +69,8 @@ test('Redis keeps its keys through kill -9, and the bridges work again without a
   await expect(redis.multi().get('kept').exec()).rejects.toMatchObject({ kind: 'redis-unavailable' });
   await expect(overHttp.get('kept')).rejects.toThrow(/Redis does not answer/);
   await stack.parts.redis.start();
-  await expect.poll(() => redis.get('kept').catch(() => 'away'), { timeout: 5_000 }).toBe('yes');
-  await expect.poll(() => overHttp.get('kept').catch(() => 'away'), { timeout: 5_000 }).toBe('yes');
+  await expect.poll(() => redis.get('kept').catch(() => 'away'), { timeout: 20_000 }).toBe('yes');
+  await expect.poll(() => overHttp.get('kept').catch(() => 'away'), { timeout: 20_000 }).toBe('yes');
 });
 
 test('RabbitMQ keeps confirmed messages through kill -9', async () => {

@@ -46,10 +46,7 @@ const etagOf = (reply: Reply<unknown>): string => reply.headers.get('etag') ?? '
 
 describe.each(platforms)('topics and subscriptions over HTTP on $name', (platform) => {
   let scene: Scene;
-  beforeAll(
-    async () => void (scene = await openScene(platform, 'subs', { listeners: { plain: {} } })),
-    60_000,
-  );
+  beforeAll(async () => void (scene = await openScene(platform, 'subs', { listeners: { plain: {} } })));
   afterAll(() => scene.stop());
 
   const hook = (name: string) => ({
@@ -120,7 +117,7 @@ describe.each(platforms)('topics and subscriptions over HTTP on $name', (platfor
     const { secret: fresh = '' } = rotated.body;
     expect(rotated).toMatchObject({ status: 200, body: { retiringUntil: [expect.any(String)] } });
     scene.receiver.script('/turn', [{ status: 503, body: 'asleep' }]);
-    const tried = await until(15_000, async () => {
+    const tried = await until(20_000, async () => {
       const reply = await make<TryOut>(scene.operator, '/v1/subscriptions/turn/test', {});
       return reply.status === 200 && reply;
     });
@@ -138,13 +135,13 @@ describe.each(platforms)('topics and subscriptions over HTTP on $name', (platfor
       await make(scene.operator, '/v1/subscriptions/turn/test', {});
       return scene.receiver.calls.findLast(({ path }) => path === '/turn');
     };
-    await until(15_000, async () => {
+    await until(20_000, async () => {
       const call = await latest();
       return call && isSignedBy(call, fresh) && isSignedBy(call, old);
     });
     // Without an overlap the ones before end at once.
     const last = await make(scene.operator, '/v1/subscriptions/turn/rotate-secret', { overlap: 0 });
-    await until(15_000, async () => {
+    await until(20_000, async () => {
       const call = await latest();
       return call && isSignedBy(call, last.body.secret ?? '') && !isSignedBy(call, fresh);
     });
@@ -240,7 +237,7 @@ async function heardBy(scene: Scene, name: string) {
     scene.client.publish({ topic: 'events', tag: name, body: { name } });
   const again = setInterval(() => void publish().catch(() => undefined), 200);
   try {
-    return await scene.receiver.waitFor((calls) => calls.find(({ path }) => path === `/${name}`), 15_000);
+    return await scene.receiver.waitFor((calls) => calls.find(({ path }) => path === `/${name}`), 20_000);
   } finally {
     clearInterval(again);
   }

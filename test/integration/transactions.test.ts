@@ -131,13 +131,13 @@ describe.each(platforms)('transactions on $name', (platform) => {
       firstCheckAfter: 1,
     });
     // The host's own clock comes for the first one.
-    await until(10_000, async () => (await transaction(prepared.id)).checks === 1);
+    await until(20_000, async () => (await transaction(prepared.id)).checks === 1);
     const asked = await transaction(prepared.id);
     expect(asked).toMatchObject({ state: 'prepared', lastCheck: 'unknown' });
     expect(Date.parse(asked.nextCheckAt ?? '')).toBeGreaterThan(Date.now());
     await makeDue('check');
     await scene.server.runCron('* * * * *');
-    await until(10_000, async () => (await transaction(prepared.id)).state === 'committed');
+    await until(20_000, async () => (await transaction(prepared.id)).state === 'committed');
     for (const { id } of prepared.messages) await scene.client.message(id, areDeliveries('DONE', 'plain'));
     expect(await transaction(prepared.id)).toMatchObject({ decidedBy: 'check' });
     const calls = scene.receiver.calls.filter(({ path }) => path === '/check');
@@ -211,7 +211,7 @@ describe.each(platforms)('transactions on $name', (platform) => {
         isCommitted ? [1, 1] : [0, 0],
       );
     }
-  }, 60_000);
+  });
 
   it('delivers a committed message before a backlog of normal ones', async () => {
     const backlog = 200;
@@ -220,7 +220,7 @@ describe.each(platforms)('transactions on $name', (platform) => {
       scene.client.publish({ topic: 'events', tag: 'slow', body: { index } }, at(cities.berlin));
     await Promise.all(Array.from({ length: backlog }, (_, index) => publish(index)));
     // The one slot is taken by a call that is never answered; the rest waits.
-    await scene.receiver.waitFor((calls) => calls.some(({ path }) => path === '/slow'), 15_000);
+    await scene.receiver.waitFor((calls) => calls.some(({ path }) => path === '/slow'), 20_000);
     const prepared = await prepare({ messages: [{ topic: 'events', tag: 'slow', body: 'first' }] });
     const [first] = prepared.messages;
     await decideFirmly(prepared.id, 'commit');
@@ -230,5 +230,5 @@ describe.each(platforms)('transactions on $name', (platform) => {
     // It travels through the broker while the next normal one may begin.
     const turn = slowCalls().findIndex(({ headers }) => headers['webhook-id'] === first?.id);
     expect(turn - before).toBeLessThanOrEqual(2);
-  }, 60_000);
+  });
 });

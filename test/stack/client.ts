@@ -87,7 +87,7 @@ export interface Client {
 }
 
 /** Long enough for a loaded machine; what is waited for mostly takes milliseconds. */
-const defaultDeadlineMs = 15_000;
+const defaultDeadlineMs = 20_000;
 
 export function createClient(url: string, { apiKey }: Pick<Deployment, 'apiKey'>): Client {
   const send = async <T>(path: string, init: RequestInit): Promise<Reply<T>> => {
