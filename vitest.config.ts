@@ -1,10 +1,11 @@
 import { defineConfig } from 'vitest/config';
 import { CountsReporter } from './test/stack/counts-reporter.ts';
+import { testFiles } from './test/stack/only-files.ts';
 
 export default defineConfig({
   test: {
     environment: 'node',
-    include: ['test/**/*.test.ts'],
+    include: testFiles(),
     globalSetup: ['test/stack/run-wide.ts'],
     setupFiles: ['test/stack/clean-up.ts'],
     reporters: ['default', new CountsReporter()],
@@ -13,8 +14,6 @@ export default defineConfig({
     // RabbitMQ takes up to 10 s to come back after a kill, and a busy machine takes its time.
     testTimeout: 60_000,
     hookTimeout: 90_000,
-    // Servers of several tests share the machine: a second try tells a starved moment from a fault, and is reported.
-    retry: 1,
     // One file at a time: the servers need the other cores.
     maxWorkers: 1,
   },

@@ -117,7 +117,7 @@ describe('a broker that is killed', () => {
     await stack.parts.rabbitmq.start();
     await connected(broker);
     const fresh = { exchange: 'new.since.the.kill', queue: 'new.since.the.kill' };
-    expect(await broker.publish([messageTo(fresh, 'back')], { timeoutMs: 5000 })).toEqual(['confirmed']);
+    expect(await broker.publish([messageTo(fresh, 'back')], { timeoutMs: 20_000 })).toEqual(['confirmed']);
     expect(await drain(broker, fresh, 1)).toEqual(['back']);
   });
 
@@ -133,7 +133,7 @@ describe('a broker that is killed', () => {
       stack.parts.rabbitmq.resume();
     }
     await connected(broker);
-    expect(await broker.publish([messageTo(corner, 'back')], { timeoutMs: 5000 })).toEqual(['confirmed']);
+    expect(await broker.publish([messageTo(corner, 'back')], { timeoutMs: 20_000 })).toEqual(['confirmed']);
   });
 });
 
@@ -233,7 +233,7 @@ describe('a memory alarm', () => {
   test('blocks publishing but not consuming, and ends without harm', async () => {
     const broker = await connectedTo([stack.amqpUrl('/')]);
     const corner = await makeCorner(broker);
-    await broker.publish([messageTo(corner, 'before')], { timeoutMs: 5000 });
+    expect(await broker.publish([messageTo(corner, 'before')], { timeoutMs: 20_000 })).toEqual(['confirmed']);
     await control('set_vm_memory_high_watermark', '0.00001');
     try {
       // RabbitMQ tells a connection that it is blocked only when it publishes.
@@ -250,7 +250,7 @@ describe('a memory alarm', () => {
       await control('set_vm_memory_high_watermark', 'absolute', '1GB');
     }
     await connected(broker);
-    expect(await broker.publish([messageTo(corner, 'after')], { timeoutMs: 5000 })).toEqual(['confirmed']);
+    expect(await broker.publish([messageTo(corner, 'after')], { timeoutMs: 20_000 })).toEqual(['confirmed']);
   });
 });
 

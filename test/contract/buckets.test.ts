@@ -71,7 +71,7 @@ describe.each(Object.entries(makers))('buckets: %s', (_name, make) => {
     const id = newId();
     const quick: PublishLimit = { limit: 50, of: 'messages', per: 'second' };
     await take(id, 50, quick);
-    const filled = await until(5_000, async () => {
+    const filled = await until(20_000, async () => {
       const level = await take(id, 5, quick);
       return level.waitMs === 0 && level;
     });

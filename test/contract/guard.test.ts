@@ -89,7 +89,7 @@ describe.each(Object.entries(guards))('the guard: %s', (_name, create) => {
     let token = '';
     await until(async () => {
       token = await reserve(key);
-    }, 5_000);
+    }, 20_000);
     return token;
   }
 
@@ -183,7 +183,7 @@ describe.each(Object.entries(guards))('the guard: %s', (_name, create) => {
   it('does not renew a lease that ran out, but takes the done marker while nobody else holds the key', async () => {
     const key = newKey();
     const token = await reserve(key, shortLeaseMs);
-    await until(async () => expect(await guard.renew(key, token, 1)).toBe(false), 5_000);
+    await until(async () => expect(await guard.renew(key, token, 1)).toBe(false), 20_000);
     expect(await guard.complete(key, token, done)).toBe(true);
     expect(await guard.reserve(key, 'f1', leaseMs)).toEqual({ outcome: 'duplicate' });
   });

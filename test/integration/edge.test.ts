@@ -79,7 +79,10 @@ describe.each(platforms)('the edge on $name', (platform) => {
 
   it('measures what it did', async () => {
     const { body } = await client.publish(good, at(cities.berlin));
-    await client.message(body.id, areDeliveries('DONE', 'inventory', 'receipt'));
+    await client.message(
+      body.id,
+      (shown) => shown.state === 'CONFIRMED' && areDeliveries('DONE', 'inventory', 'receipt')(shown),
+    );
     const metrics = await client.get<string>('/metrics');
     expect(metrics.headers.get('content-type')).toContain('version=0.0.4');
     const valueOf = (series: string): number =>

@@ -5,7 +5,7 @@ import { at, cities } from '../stack/client.ts';
 import { platforms } from '../stack/platform.ts';
 import { openScene, type Scene } from '../stack/scene.ts';
 
-const waitMs = 15_000;
+const waitMs = 30_000;
 
 /** By topic its type, and by subscription what it binds. */
 const models: Readonly<

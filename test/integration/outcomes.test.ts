@@ -45,7 +45,7 @@ describe.each(platforms)('outcomes of deliveries on $name', (platform) => {
     id: string,
     subscription: string,
     state: string,
-    deadlineMs = 15_000,
+    deadlineMs = 20_000,
   ): Promise<ShownDelivery> => {
     const { deliveries } = await scene.client.message(id, areDeliveries(state, subscription), deadlineMs);
     const [found] = deliveries;

@@ -53,7 +53,10 @@ describe.each(platforms)('publishing on $name', (platform) => {
     expect(body).toMatchObject({ state: 'stored', set, route: { reason: 'nearest' }, duplicate: false });
     expect(Math.abs((body.route.distanceKm ?? 0) - distanceKm)).toBeLessThan(distanceKm / 20);
     expect(headers.get('location')).toBe(`/v1/messages/${body.id}`);
-    const message = await scene.client.message(body.id, areDeliveries('DONE', 'inventory', 'receipt'));
+    const message = await scene.client.message(
+      body.id,
+      (shown) => shown.state === 'CONFIRMED' && areDeliveries('DONE', 'inventory', 'receipt')(shown),
+    );
     expect(message).toMatchObject({ state: 'CONFIRMED', set, route: { reason: 'nearest' }, sendAttempts: 1 });
     const [row] = await query(scene.deployment.databaseUrls[set] ?? '', 'SELECT count(*)::int FROM message');
     expect(row?.['count']).toBeGreaterThan(0);

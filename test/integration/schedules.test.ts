@@ -109,7 +109,10 @@ describe.each(platforms)('schedules on $name', (platform) => {
     expect(new Set(lastRuns.map(({ tick }) => tick)).size).toBe(lastRuns.length);
     for (const { tick, at } of lastRuns) expect(Date.parse(at)).toBeGreaterThanOrEqual(Date.parse(tick));
     const first = lastRuns.at(-1)?.message ?? '';
-    const message = await client.message(first, ({ deliveries }) => deliveries[0]?.state === 'DONE');
+    const message = await client.message(
+      first,
+      ({ state, deliveries }) => state === 'CONFIRMED' && deliveries[0]?.state === 'DONE',
+    );
     expect(message).toMatchObject({ tag: 'plain', state: 'CONFIRMED', route: { reason: 'schedule' } });
     const paused = await client.post<Shown>(`/v1/schedules/${made.id}/pause`, '');
     expect(paused.body).toMatchObject({ state: 'paused', nextTimes: [] });
