@@ -76,8 +76,8 @@ function edgeAt(nowMs: number) {
     ledger: { ...ledger, reserve: (key, ...rest) => ledger.reserve(key + lost, ...rest) },
     clock,
     telemetry: createTelemetry(),
-    acceptTimeoutMs: 1_000,
-    acceptDeadlineMs: 2_500,
+    acceptTimeoutMs: 10_000,
+    acceptDeadlineMs: 12_000,
     idempotencyTtlMs: 60_000,
   });
 }

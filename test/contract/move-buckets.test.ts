@@ -284,7 +284,7 @@ describe('buckets', () => {
     const move = await planMove(plain(), wish(other(set)));
     expect(await driveMove(plain(), move, once)).toMatchObject({ waitsFor: ['a message that is scheduled'] });
     await store.cancel({ id: due.message.id, owner: 'acme', by: 'test' }, set);
-    expect(await until(5_000, () => driveMove(plain(), move, once))).toMatchObject({ outcome: 'moved' });
+    expect(await until(20_000, () => driveMove(plain(), move, once))).toMatchObject({ outcome: 'moved' });
   });
 });
 

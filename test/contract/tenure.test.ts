@@ -60,7 +60,13 @@ const kindOf = (work: Promise<unknown>): Promise<string> =>
 const commit = (offer = offerOf()) => store.commit([offer], { set, resendAfterMs: 0 });
 const stored = (): Promise<number> => countRows([url], 'message', `set_id = '${set}'`);
 const isWaitingForLock = async (): Promise<boolean> =>
-  (await query(url, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).length > 0;
+  (
+    await query(
+      url,
+      `SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database
+       WHERE locktype = 'advisory' AND NOT granted AND d.datname = current_database()`,
+    )
+  ).length > 0;
 
 /** A session of its own, for what stays in flight as long as a test wants. */
 async function inSession<T>(work: (run: (text: string) => Promise<unknown>) => Promise<T>): Promise<T> {
@@ -122,7 +128,7 @@ describe('the tenure of a SET', () => {
       await run(`SELECT hold_tenure('${set}', 'take')`);
       let isFenced = false;
       const fencing = changeTenure(sql, { set, from: 0, state: 'fenced' }).then(() => (isFenced = true));
-      await until(5_000, isWaitingForLock);
+      await until(20_000, isWaitingForLock);
       expect(isFenced).toBe(false);
       await run('COMMIT');
       await fencing;
@@ -136,7 +142,7 @@ describe('the tenure of a SET', () => {
       await run(`SELECT pg_advisory_xact_lock(778147, hashtext('${set}'))`);
       await run(`INSERT INTO tenure (set_id, epoch, state) VALUES ('${set}', 1, 'fenced')`);
       const committing = kindOf(commit());
-      await until(5_000, isWaitingForLock);
+      await until(20_000, isWaitingForLock);
       await run('COMMIT');
       expect(await committing).toBe('set-fenced');
     });

@@ -34,6 +34,9 @@ export function createRabbitmq({ program, epmdProgram, dir, ports }: RabbitmqPla
     address: '127.0.0.1',
     ports,
     schedulers: 2,
+    // Its statistics are what operators' commands wait for: 5 s late by default, of quorum queues another 5 s.
+    settings: { collect_statistics_interval: 1_000 },
+    erlangArgs: ['-rabbit', 'quorum_tick_interval', '1000'],
   };
   const epmd = epmdProcess({ dir, port: ports.epmd }, { epmdProgram, addresses: [place.address] });
   const node = nodeProcess(place);

@@ -83,7 +83,6 @@ async function setUp(
     databaseUrl: postgresUrlOf(addresses, business),
   };
   await createDatabase(addresses, business);
-  closers.push(() => dropDatabase(addresses, business));
   const deployment = await deploy(
     addresses,
     prefix,
@@ -92,7 +91,8 @@ async function setUp(
   );
   closers.push(
     () => removeOwnVhosts(),
-    ...databasesOf(deployment).map((name) => () => dropDatabase(addresses, name)),
+    // Side by side: Postgres writes everything to disk once for all of them.
+    () => Promise.all([business, ...databasesOf(deployment)].map((name) => dropDatabase(addresses, name))),
   );
   const environment = { ...deployment.settings, ...directSettings(addresses), ...settings };
   const server = await startNodeHost(environment);
