@@ -6,7 +6,7 @@ import { didYouMean } from '../shared/nearest-name.ts';
 import { Problem } from '../shared/problem.ts';
 import { parsePlaceText, placeOfRequest } from '../shared/sets/place.ts';
 import type { Coordinates } from '../shared/sets/place.ts';
-import { explain } from '../shared/sets/route.ts';
+import { explain } from '../shared/sets/explain.ts';
 import type { Topic } from '../shared/subscriptions/subscription.ts';
 import { answerJson } from './answer.ts';
 import { explanationSchema, setListSchema } from './answer-schemas.ts';

@@ -60,8 +60,8 @@ export interface PublisherOptions {
 const maxUnconfirmed = 10_000;
 const maxUnconfirmedBytes = 32 * 1024 * 1024;
 
-/** From suspicion to replacement; RabbitMQ elects a leader in less. */
-const firstSuspicionMs = 5000;
+/** From suspicion to replacement: RabbitMQ has elected a leader by then, and what it refused was sent once more. */
+const firstSuspicionMs = 2000;
 const longestSuspicionMs = 300_000;
 
 export class Publisher {

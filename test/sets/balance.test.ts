@@ -5,7 +5,8 @@ import { createIntake } from '../../shared/host/intake.ts';
 import { laneHome } from '../../shared/publish/lane-home.ts';
 import { loadOf, passingChance } from '../../shared/sets/load.ts';
 import { compileRouteTable, type RouteTable, type RouteTableData } from '../../shared/sets/route-table.ts';
-import { explain, route, type RouteRequest } from '../../shared/sets/route.ts';
+import { explain } from '../../shared/sets/explain.ts';
+import { route, type RouteRequest } from '../../shared/sets/route.ts';
 import { whenAllAreWell } from '../../shared/sets/well-table.ts';
 import { places, tables, topics } from './arbitraries.ts';
 

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { bucketOf } from '../../shared/sets/bucket.ts';
 import { distanceKm } from '../../shared/sets/distance.ts';
 import { compileRouteTable, type RouteTableData } from '../../shared/sets/route-table.ts';
-import { equalDistanceKm, explain, route, type RouteRequest } from '../../shared/sets/route.ts';
+import { explain } from '../../shared/sets/explain.ts';
+import { equalDistanceKm, route, type RouteRequest } from '../../shared/sets/route.ts';
 import type { Topic } from '../../shared/subscriptions/subscription.ts';
 import { places, tables, topics } from './arbitraries.ts';
 
