@@ -23,6 +23,7 @@ import { pullDoors } from './pull.ts';
 import { redriveDoors } from './redrives.ts';
 import { referenceDoors } from './reference.ts';
 import { replayDoors } from './replay.ts';
+import { pinDoors } from './pins.ts';
 import { routeDoors } from './routes.ts';
 import { scheduleDoors } from './schedules.ts';
 import { searchDoors } from './search-messages.ts';
@@ -69,6 +70,7 @@ export function createApp(services: Services, log: Log): Hono<Frame> {
     ...setDoors(services),
     ...setControlDoors(services),
     ...routeDoors(services),
+    ...pinDoors(services),
     ...healthDoors(services),
   ];
   const doors = [...working, ...referenceDoors(working)];

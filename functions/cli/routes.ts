@@ -1,5 +1,6 @@
 /** `setway routes ACTION …`: who has which buckets, and moves of them from SET to SET. */
 import { parseArgs } from 'node:util';
+import type { CatalogDocument } from '../../shared/catalog/document.ts';
 import { parseDurationMs } from '../../shared/duration.ts';
 import {
   abortMove,
@@ -14,10 +15,13 @@ import { Problem } from '../../shared/problem.ts';
 import { createSealer } from '../../shared/sealed.ts';
 import { isWithinBuckets, type BucketMove, type BucketSpan } from '../../shared/sets/ownership.ts';
 import { readSettings } from '../../shared/settings.ts';
+import { createCatalogWriter } from '../../shared/store/catalog-edits.ts';
 import { copyCatalog, readDocument } from '../../shared/store/catalog.ts';
 import { openDatabase } from '../../shared/store/database.ts';
 import { createMoveParts } from '../bucket-moves.ts';
 import { openDrivers } from '../node/drivers.ts';
+import { pin, pins, unpin, type PinParts } from './pins.ts';
+import { table } from './table.ts';
 
 const help = `setway routes — who has which keys
 
@@ -29,12 +33,18 @@ const help = `setway routes — who has which keys
                            repeat: a move that was interrupted goes on
   setway routes abort --from N --to M
                            give a move up that is still waiting
-  setway routes resume     take every move as far as it goes`;
+  setway routes resume     take every move as far as it goes
+  setway routes pins       which keys are pinned to which SET
+  setway routes pin TOPIC|* KEY SET
+                           messages with this key go to this SET, in one topic or ('*') in all, from wherever it
+                           was. Ordered lanes stay where their bucket lives
+  setway routes unpin TOPIC|* KEY
+                           messages with this key go by the other rules again`;
 
 type Print = (text: string) => void;
-type Action = (parts: MoveParts, args: readonly string[], print: Print) => Promise<void>;
+type Action = (parts: MoveParts & PinParts, args: readonly string[], print: Print) => Promise<void>;
 
-const actions: Readonly<Record<string, Action>> = { show, move, abort, resume };
+const actions: Readonly<Record<string, Action>> = { show, move, abort, resume, pins, pin, unpin };
 
 /** @throws Problem with what is wrong, and what to do about it */
 export async function runRoutes(args: readonly string[], print: Print): Promise<void> {
@@ -61,7 +71,13 @@ export async function runRoutes(args: readonly string[], print: Print): Promise<
         [...new Set([...others, ...firsts])].map((url) => openDatabase(url)),
       );
     };
-    await action(createMoveParts({ center, sealer, onWritten }), rest, print);
+    const document = async (): Promise<CatalogDocument> => {
+      const found = await readDocument(center);
+      if (found) return found.document;
+      throw new Problem('set-unavailable', 'There is no catalog yet.');
+    };
+    const writer = createCatalogWriter({ center, onWritten });
+    await action({ ...createMoveParts({ center, sealer, onWritten }), writer, document }, rest, print);
   } finally {
     await drivers.close();
   }
@@ -131,12 +147,4 @@ function spanOf(values: {
 
 function described({ from, to, source, target, epoch }: BucketMove): string {
   return `buckets ${from} to ${to} from "${source}" to "${target}" at epoch ${epoch}`;
-}
-
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)) + 2);
-  return rows
-    .map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(''))
-    .map((line) => line.trimEnd())
-    .join('\n');
 }

@@ -6,11 +6,11 @@
 import type { CatalogDocument } from './document.ts';
 
 export interface CatalogEdit {
-  readonly list: 'topics' | 'subscriptions' | 'discarded' | 'keys' | 'sets' | 'setNumbers';
-  /** Of a key and of a SET: its id. */
+  readonly list: 'topics' | 'subscriptions' | 'discarded' | 'keys' | 'sets' | 'setNumbers' | 'pins';
+  /** Of a key and of a SET: its id; of a pin: topic and key (shared/catalog/pins.ts). */
   readonly name: string;
   /** As it is kept, secrets sealed; null: there is none. */
-  readonly entry: { readonly name: string } | { readonly id: string } | null;
+  readonly entry: { readonly name: string } | { readonly id: string } | { readonly key: string } | null;
 }
 
 export interface CatalogChange {

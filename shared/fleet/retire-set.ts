@@ -80,7 +80,7 @@ function refuseInUse(
       `${pinned.length} keys are pinned to SET "${id}" (${pinned
         .slice(0, 3)
         .map(({ key }) => `"${key}"`)
-        .join(', ')}). Take the pins away first.`,
+        .join(', ')}). Take the pins away first: setway routes unpin.`,
     );
   refuseFederated(named, id);
 }

@@ -16,8 +16,8 @@
  * unless the smoothing is longer than about 6.4 T. From the host to the edge T is up to a heartbeat (30 s), a run of
  * `probe-sets` (60 s) and the age of the catalog (2 s). Simulated message by message (test/sets/balance.test.ts) for d = 4:
  * smoothed over 60 s it swings between 0.2 and 3.9 times the capacity for ever, over 300 s between 1.0 and 1.2, and over
- * 600 s it is at rest within twelve minutes. What is four times too much is passed on after two minutes all the same: it
- * needs no more than a twelfth of the smoothing to show.
+ * 600 s it is at rest within twelve minutes. The price is the beginning: it is passed on after two minutes, after three
+ * by a host that has just begun, and comes in full until then.
  */
 const fromLoad = 0.8;
 const overLoad = 0.4;

@@ -25,6 +25,7 @@ import { mirror } from './migrations/0022-mirror.ts';
 import { takeOver } from './migrations/0023-take-over.ts';
 import { heldCopies } from './migrations/0024-held-copies.ts';
 import { setRates } from './migrations/0025-set-rates.ts';
+import { pinEdits } from './migrations/0026-pin-edits.ts';
 
 const migrations = [
   { number: 1, name: 'messages', statements: messages },
@@ -48,6 +49,7 @@ const migrations = [
   { number: 23, name: 'take-over', statements: takeOver },
   { number: 24, name: 'held-copies', statements: heldCopies },
   { number: 25, name: 'set-rates', statements: setRates },
+  { number: 26, name: 'pin-edits', statements: pinEdits },
 ] as const;
 
 /**

@@ -35,6 +35,7 @@ describe('the OpenAPI document', () => {
     expect(routes.toSorted()).toEqual([
       'delete /v1/keys/{id}',
       'delete /v1/messages/{id}',
+      'delete /v1/routes/pins',
       'delete /v1/schedules/{id}',
       'delete /v1/subscriptions/{name}',
       'delete /v1/topics/{name}',
@@ -51,6 +52,7 @@ describe('the OpenAPI document', () => {
       'get /v1/messages/{id}',
       'get /v1/redrives/{id}',
       'get /v1/routes',
+      'get /v1/routes/pins',
       'get /v1/schedules',
       'get /v1/schedules/{id}',
       'get /v1/sequences/{session}',
@@ -104,6 +106,7 @@ describe('the OpenAPI document', () => {
       'post /v1/transactions',
       'post /v1/transactions/{id}/commit',
       'post /v1/transactions/{id}/rollback',
+      'put /v1/routes/pins',
     ]);
   });
 

@@ -8,6 +8,7 @@ import { configureDatabases, openDatabase } from '../../shared/store/database.ts
 import { platforms } from '../stack/platform.ts';
 import { countRows } from '../stack/query.ts';
 import { openScene, type Scene } from '../stack/scene.ts';
+import { setwayRoutes } from '../stack/setway.ts';
 import { until } from '../stack/until.ts';
 
 const deadlineMs = 45_000;
@@ -134,4 +135,71 @@ describe.each(platforms)('moves of buckets on $name', (platform) => {
     expect(body.buckets[0]).toMatchObject({ from: 0, set: 'frankfurt' });
     expect(body.moves).toEqual([]);
   });
+
+  it('leave pins alone: keys are pinned, moved and let go by operators, and lanes stay with their bucket', async () => {
+    const path = (key: string) => `/v1/routes/pins?topic=events&key=${encodeURIComponent(key)}`;
+    const ask = (method: string, key: string, more: RequestInit = {}) =>
+      scene.operator.send<Record<string, unknown>>(path(key), { method, ...more });
+    const json = { 'content-type': 'application/json' };
+    const to = (set: string, headers = {}) => ({
+      body: JSON.stringify({ set }),
+      headers: { ...json, ...headers },
+    });
+    const key = `a/${crypto.randomUUID()}`;
+    for (const tenant of [scene.client, scene.stranger])
+      expect((await tenant.send(path(key), { method: 'PUT', ...to('virginia') })).status).toBe(403);
+    const made = await ask('PUT', key, to('virginia'));
+    expect([made.status, made.body]).toEqual([201, { topic: 'events', key, set: 'virginia' }]);
+    expect((await ask('PUT', key, to('virginia'))).status).toBe(200);
+    expect((await ask('GET', key)).headers.get('etag')).toBe(made.headers.get('etag'));
+    const message = { topic: 'events', tag: 'heard', body: 1 };
+    expect((await scene.client.publish({ ...message, key })).body).toMatchObject({
+      set: 'virginia',
+      route: { reason: 'pin' },
+    });
+    // Another SET needs to know what it goes on from.
+    const etag = made.headers.get('etag') ?? '';
+    expect((await ask('PUT', key, to('frankfurt'))).status).toBe(428);
+    expect((await ask('PUT', key, to('frankfurt', { 'if-match': '"old"' }))).status).toBe(412);
+    expect((await ask('PUT', key, to('frankfurt', { 'if-match': etag }))).status).toBe(200);
+    expect((await ask('PUT', key, to('atlantis', { 'if-match': '*' }))).status).toBe(404);
+    expect((await scene.client.publish({ ...message, key })).body.set).toBe('frankfurt');
+    // A lane of that name has its home by its bucket, before and after.
+    const lane = `a-${crypto.randomUUID()}`;
+    const home = (await publish(lane, 0)).set;
+    const others = ['hangzhou', 'frankfurt', 'virginia'].filter((set) => set !== home);
+    for (const [n, set] of others.entries()) {
+      expect([200, 201]).toContain(
+        (await ask('PUT', lane, to(set, n > 0 ? { 'if-match': '*' } : {}))).status,
+      );
+      expect((await scene.client.publish({ ...message, key: lane })).body.set).toBe(set);
+      expect((await publish(lane, n + 1)).set).toBe(home);
+    }
+    await scene.receiver.waitFor(() => effects(lane).length === 3, deadlineMs);
+    expect(effects(lane)).toEqual([0, 1, 2]);
+    const { body } = await scene.operator.get<{ pins: readonly object[] }>('/v1/routes');
+    expect(body.pins).toContainEqual({ topic: 'events', key, set: 'frankfurt' });
+    expect((await ask('DELETE', key)).status).toBe(428);
+    expect((await ask('DELETE', key, { headers: { 'if-match': '*' } })).status).toBe(200);
+    expect((await ask('DELETE', key, { headers: { 'if-match': '*' } })).status).toBe(404);
+    expect((await ask('GET', key)).status).toBe(404);
+    expect((await scene.client.publish({ ...message, key })).body.route.reason).not.toBe('pin');
+  });
+
+  it('and pins by command', async () => {
+    const run = (...args: readonly string[]) => setwayRoutes(scene.deployment, ...args);
+    expect(await run('pin', 'events', 'user-42', 'hangzhou')).toMatchObject({
+      exitCode: 0,
+      stdout: 'events user-42: hangzhou\n',
+    });
+    expect((await run('pin', 'events', 'user-42', 'frankfurt')).stdout).toBe(
+      'events user-42: hangzhou → frankfurt\n',
+    );
+    expect((await run('pins')).stdout).toMatch(/^TOPIC +KEY +SET\n(.*\n)*events +user-42 +frankfurt\n/);
+    expect((await run('unpin', 'events', 'user-42')).stdout).toBe('events user-42: not pinned any more\n');
+    expect(await run('unpin', 'events', 'user-42')).toMatchObject({
+      exitCode: 1,
+      stderr: 'The key "user-42" is not pinned in topic "events".\n',
+    });
+  }, 60_000);
 });

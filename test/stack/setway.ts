@@ -1,6 +1,7 @@
 /** The command line as an operator calls it, with the settings of a deployment. */
 import { execFile } from 'node:child_process';
 import path from 'node:path';
+import { runRoutes } from '../../functions/cli/routes.ts';
 import { runSets } from '../../functions/cli/sets.ts';
 import { asProblem } from '../../shared/problem.ts';
 import { useStack } from './current-stack.ts';
@@ -35,15 +36,30 @@ export function setway(
 }
 
 /** `setway sets …` within this process, which saves the start of another one; one at a time. */
-export async function setwaySets(
+export function setwaySets(
   deployment: Pick<Deployment, 'settings'>,
   ...args: readonly string[]
+): Promise<CommandOutput> {
+  return within(deployment, (print) => runSets(args, print));
+}
+
+/** `setway routes …`, likewise. */
+export function setwayRoutes(
+  deployment: Pick<Deployment, 'settings'>,
+  ...args: readonly string[]
+): Promise<CommandOutput> {
+  return within(deployment, (print) => runRoutes(args, print));
+}
+
+async function within(
+  deployment: Pick<Deployment, 'settings'>,
+  run: (print: (text: string) => void) => Promise<void>,
 ): Promise<CommandOutput> {
   const before = { ...process.env };
   Object.assign(process.env, environment(deployment));
   let stdout = '';
   try {
-    await runSets(args, (text) => void (stdout += `${text}\n`));
+    await run((text) => void (stdout += `${text}\n`));
     return { exitCode: 0, stdout, stderr: '' };
   } catch (error) {
     return { exitCode: 1, stdout, stderr: `${asProblem(error).message}\n` };
