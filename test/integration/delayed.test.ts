@@ -61,7 +61,8 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
     return rows.map((row) => row['change']);
   };
 
-  it('arrive at their time, never early, by time and by delay', async () => {
+  // These mostly wait, each in a SET of its own: they do it beside each other.
+  it.concurrent('arrive at their time, never early, by time and by delay', async () => {
     const published = await Promise.all([
       publish({ deliverAfter: 1 }),
       publish({ deliverAfter: '1s500ms' }),
@@ -82,13 +83,13 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
     }
   });
 
-  it('are sent at once when their time is past', async () => {
+  it.concurrent('are sent at once when their time is past', async () => {
     const { body } = await publish({ deliverAt: '2020-01-01T00:00:00Z' });
     expect(body.state).toBe('stored');
     await arrived(body.id);
   });
 
-  it('keep their place under an Idempotency-Key', async () => {
+  it.concurrent('keep their place under an Idempotency-Key', async () => {
     const key = { 'idempotency-key': 'delayed-1' };
     const answers = [await publish({ deliverAfter: 600 }, key), await publish({ deliverAfter: 600 }, key)];
     expect(answers.map(({ body }) => [body.state, body.duplicate])).toEqual([
@@ -99,7 +100,7 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
     expect((await cancel(answers[0]?.body.id ?? '')).status).toBe(200);
   });
 
-  it('are cancelled once and for all, by their owner only, unless they are sent already', async () => {
+  it.concurrent('are cancelled once and for all, by their owner only, unless they are sent already', async () => {
     const { body } = await publish({ deliverAfter: 4, route: { set: 'virginia' } });
     const after = await publish({ deliverAfter: 4.5, route: { set: 'virginia' } });
     expect((await cancel(body.id, scene.stranger)).status).toBe(404);
@@ -118,7 +119,7 @@ describe.each(platforms)('delayed messages on $name', (platform) => {
     expect(await events('virginia', body.id, after.body.id)).toEqual(['cancelled', 'released']);
   });
 
-  it('are moved, later and earlier, and never at the time that was', async () => {
+  it.concurrent('are moved, later and earlier, and never at the time that was', async () => {
     const set = { route: { set: 'hangzhou' } };
     const [later, earlier] = [
       await publish({ deliverAfter: 4, ...set }),

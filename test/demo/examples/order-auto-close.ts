@@ -9,7 +9,8 @@ import { until } from '../../stack/until.ts';
 import type { Example, Stage } from './example.ts';
 import { runStatements } from './statements.ts';
 
-const paySeconds = 2;
+// Long enough for a busy machine to place four orders and to pay two of them.
+const paySeconds = 4;
 const deadlineMs = 30_000;
 
 const tables = `

@@ -28,6 +28,9 @@ const settings = {
   SETWAY_CATALOG_MAX_AGE_MS: '200',
   SETWAY_HEARTBEAT_SECONDS: '1',
   SETWAY_STOP_GRACE_SECONDS: '5',
+  // A SET that answers late on a busy machine is none that is away.
+  SETWAY_ACCEPT_TIMEOUT_MS: '10000',
+  SETWAY_ACCEPT_DEADLINE_MS: '12000',
 } as const;
 
 export interface Performance {
