@@ -89,9 +89,18 @@ export async function planMove(parts: MoveParts, wish: MoveWish): Promise<Bucket
   const isWish = ({ from, to, target }: BucketMove): boolean =>
     from === wish.from && to === wish.to && target === wish.target;
   const { buckets, moves = [] } = await parts.write((owned) => {
-    const status = owned.sets.find(({ id }) => id === wish.target)?.status;
-    if (status === 'active') return beginMove(owned, wish);
-    throw new Problem('conflict', `SET "${wish.target}" is ${status ?? 'gone'} and takes nothing new.`);
+    const statusOf = (set: string): string => owned.sets.find(({ id }) => id === set)?.status ?? 'gone';
+    if (statusOf(wish.target) !== 'active')
+      throw new Problem(
+        'conflict',
+        `SET "${wish.target}" is ${statusOf(wish.target)} and takes nothing new.`,
+      );
+    const begun = beginMove(owned, wish);
+    const source = begun.moves?.find(isWish)?.source;
+    // Nothing is delivered there: whoever takes it over takes its buckets.
+    if (begun !== owned && source !== undefined && statusOf(source) === 'fenced')
+      throw new Problem('conflict', `SET "${source}" is fenced. First: setway sets take-over ${source}.`);
+    return begun;
   });
   const move = moves.find(isWish);
   if (move) return move;

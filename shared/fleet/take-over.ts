@@ -2,7 +2,7 @@
  * A SET is taken over: what it has accepted and not delivered goes to siblings, with its buckets.
  *
  *   catalog: fenced ─▶ its databases: fenced at epoch + 1 ─▶ plan: what leaves, who gets it
- *     ─▶ batch after batch: sibling takes in ─▶ copies elsewhere end ─▶ the SET sends off ─▶ … ─▶ catalog: buckets
+ *     ─▶ batch after batch: sibling takes in ─▶ copies elsewhere end ─▶ the SET sends off ─▶ … ─▶ catalog: buckets ─▶ end
  *
  * 1. *Fenced in the catalog*: edges offer it nothing new. Siblings take everything but its lanes from now on.
  * 2. *Fenced in its databases*: the tenure is taken from its hosts (shared/store/tenure.ts) after what they have in flight.
@@ -13,8 +13,9 @@
  *    and has no outcome, waits with what has a time, and goes on with each stream where it stood. What was leased by a
  *    host of the old SET falls due at the sibling when that lease ends: a call under way then has ended by itself, so no
  *    lane is delivered by two at once. Lanes travel in their order and are numbered anew.
- * 5. *The buckets* change hands last: new messages of a lane are admitted by the sibling when all older ones are there.
+ * 5. *The buckets* change hands when all messages have: new ones of a lane are admitted by the sibling behind all older ones.
  *    Until then the lane's publishes are refused, for as long as the move takes.
+ * 6. *The end*: schedules and callbacks go, and the SET may come back from then on.
  *
  * What if whoever does this dies, or two do it at once: every step may be repeated. Fenced stays fenced; the plan stands;
  * a batch that was taken in and not sent off is taken in again, which changes nothing, and sent off then; one that comes
@@ -83,10 +84,14 @@ const batchSize = 200;
 export async function takeOver(parts: TakeOverParts, wish: TakeOverWish): Promise<TakenOver> {
   const { set } = wish;
   const catalog = await parts.catalog();
-  const wanted = planFor(catalog, wish);
+  // What cannot be done is refused before anything is changed.
+  planFor(catalog, wish);
+  await refuseHeir(parts, catalog, set);
   const homes = await parts.handovers(set);
   // Known to be away, it stays so until everything is taken out of it.
   await parts.writes.fence(set, catalog.fates?.get(set)?.database ?? 'there');
+  // From here on nobody begins to move buckets from it: the plan knows all epochs.
+  const wanted = planFor(await parts.catalog(), wish);
   const fences = await Promise.all(homes.map(async (home) => home.fence(set).catch(asProblem)));
   const failure = fences.find((fence) => fence instanceof Problem);
   if (failure instanceof Problem && failure.kind !== 'database-unavailable') throw failure;
@@ -108,9 +113,36 @@ export async function takeOver(parts: TakeOverParts, wish: TakeOverWish): Promis
   const plan = await agree(homes, { set, hearers, wanted });
   let moved = 0;
   for (const home of homes) moved += await moveAll(parts, { set, home, hearers, plan });
+  // Before the end is written, which lets it come back: with its buckets it would admit to lanes that others deliver.
   await parts.writes.bequeath(set, plan.given);
+  for (const home of homes) await endAt(parts, { set, home, plan });
   parts.report(`${moved} messages were taken over, and its buckets belong to others now.`);
   return { set, database: 'there', moved, heir: plan.heir };
+}
+
+/**
+ * One that takes over from another goes after it: what it has taken in and what is still to come would part ways. Its
+ * hosts need not live for that, only its database.
+ * @throws Problem `conflict`
+ */
+async function refuseHeir(parts: TakeOverParts, { sets }: Catalog, set: string): Promise<void> {
+  const fenced = [...sets.values()].filter(({ id, status }) => id !== set && status === 'fenced');
+  for (const { id } of fenced) {
+    const homes = await parts.handovers(id);
+    const isHeirIn = async (home: Handover): Promise<boolean> => {
+      const [{ state }, plan] = await Promise.all([home.progress(id), home.lastPlan(id)]);
+      if (state !== 'begun' || !plan) return false;
+      const { heir, central, given } = plan;
+      return [heir, central, ...given.map((holding) => holding.set)].includes(set);
+    };
+    // One whose database is away goes on with nothing.
+    const heirs = await Promise.all(homes.map(async (home) => isHeirIn(home).catch(() => false)));
+    if (heirs.includes(true))
+      throw new Problem(
+        'conflict',
+        `SET "${set}" is taking over from "${id}". End that first: setway sets take-over ${id}`,
+      );
+  }
 }
 
 /** @throws Problem `not-found`, `conflict` */
@@ -156,7 +188,7 @@ interface Moving {
 }
 
 async function moveAll(parts: TakeOverParts, moving: Moving): Promise<number> {
-  const { set, home, hearers, plan } = moving;
+  const { set, home, hearers } = moving;
   let moved = 0;
   for (;;) {
     const goods = await home.next(set, hearers, batchSize);
@@ -164,10 +196,17 @@ async function moveAll(parts: TakeOverParts, moving: Moving): Promise<number> {
     await moveBatch(parts, moving, goods);
     moved += goods.messages.length;
   }
+  return moved;
+}
+
+/** What belongs to no message goes as well. */
+async function endAt(
+  parts: TakeOverParts,
+  { set, home, plan }: Pick<Moving, 'set' | 'home' | 'plan'>,
+): Promise<void> {
   const belongings = await home.belongings(set);
   await (await parts.handovers(plan.heir))[0]?.takeInBelongings(plan.heir, belongings);
   await home.end(set, belongings);
-  return moved;
 }
 
 async function moveBatch(

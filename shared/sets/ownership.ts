@@ -208,13 +208,47 @@ export function reassignBuckets(ownership: Ownership, lost: string, sets: readon
   const freed = [...owners.keys()].filter((bucket) => owners[bucket]?.set === lost);
   for (const { set, members } of dealt(freed, heirs))
     for (const bucket of members) owners[bucket] = { set, epoch: nextEpoch(bucket) };
+  return { ...ownership, buckets: holdingsOf(owners), moves: movesWithout(moves, lost) };
+}
+
+/**
+ * Gives buckets of a SET that was taken over to others, at the epochs of the plan: those that are its own still. Moves
+ * from it are over; what was on its way to it stays where it was.
+ */
+export function giveAway(ownership: Ownership, lost: string, holdings: readonly Holding[]): Ownership {
+  const { buckets, moves } = ownership;
+  const owners = ownersOf(buckets);
+  const heirs = ownersOf(holdings);
+  for (const [bucket, owner] of owners.entries()) {
+    const heir = heirs[bucket];
+    if (heir && owner?.set === lost && heir.epoch > owner.epoch) owners[bucket] = heir;
+  }
+  const given = { ...ownership, buckets: holdingsOf(owners) };
+  return moves === undefined ? given : { ...given, moves: movesWithout(moves, lost) };
+}
+
+function movesWithout(moves: readonly BucketMove[], lost: string): readonly BucketMove[] {
+  return moves
+    .filter(({ source }) => source !== lost)
+    .map((move) =>
+      move.target === lost && move.state !== 'aborting'
+        ? { ...move, state: 'aborting', epoch: move.epoch + 1 }
+        : move,
+    );
+}
+
+/**
+ * Gives up moves from and to a SET that is about to be taken over, as far as they are not decided: what is taken out of
+ * it is not delivered, although nothing of it is left there.
+ */
+export function callOff(ownership: Ownership, lost: string): Ownership {
+  const { moves } = ownership;
+  if (moves === undefined) return ownership;
+  const isItsOwn = ({ source, target }: BucketMove): boolean => source === lost || target === lost;
   return {
     ...ownership,
-    buckets: holdingsOf(owners),
-    moves: moves
-      .filter(({ source }) => source !== lost)
-      .map((move) =>
-        move.target === lost ? { ...move, state: 'aborting' as const, epoch: move.epoch + 1 } : move,
-      ),
+    moves: moves.map((move) =>
+      move.state === 'draining' && isItsOwn(move) ? { ...move, state: 'aborting' } : move,
+    ),
   };
 }

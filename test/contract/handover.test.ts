@@ -364,4 +364,68 @@ describe('a take-over', () => {
     expect(await countAt(heir, 'message')).toBe(0);
     expect(await lost.handover.departed(ids)).toEqual(new Set());
   });
+
+  it('heeds nobody who comes late', async () => {
+    const ids = await commit([offerOf(), offerOf(laneOf('user-1'))]);
+    const mortal = {
+      ...parts,
+      handovers: async (set: string) =>
+        (await parts.handovers(set)).map((each) => ({
+          ...each,
+          end: () => Promise.reject(new Error('killed')),
+        })),
+    };
+    await lost.handover.fence('hangzhou');
+    const wanted = { holdings: [], given: [], heir: 'singapore', central: 'singapore' };
+    await lost.handover.plan('hangzhou', hearers, wanted);
+    const goods = await lost.handover.next('hangzhou', hearers, 200);
+    // Whoever plans after somebody else has planned goes by that.
+    const later = await lost.handover.plan('hangzhou', hearers, { ...wanted, heir: 'virginia' });
+    expect(later.heir).toBe('singapore');
+    // A SET that is fenced itself takes nothing in.
+    const { tenure } = await heir.handover.progress('singapore');
+    const epoch = await heir.handover.fence('singapore');
+    const takingIn = heir.handover.takeIn('singapore', 'hangzhou', goods, hearers);
+    await expect(takingIn).rejects.toMatchObject({ kind: 'set-fenced' });
+    await heir.handover.unfence('singapore', epoch);
+    expect(epoch).toBe(tenure.epoch + 1);
+    // All has left, and the end was not written: schedules and callbacks may be on their way.
+    await expect(takeOver(mortal, { set: 'hangzhou' })).rejects.toThrow('killed');
+    const fenced = (await lost.handover.progress('hangzhou')).tenure.epoch;
+    await expect(lost.handover.unfence('hangzhou', fenced)).rejects.toMatchObject({ kind: 'conflict' });
+    await takeOver(parts, { set: 'hangzhou' });
+    await comeBack(parts, 'hangzhou');
+    // They come back to it; whoever took the first journey for unfinished sends nothing off any more.
+    await takeOver(parts, { set: 'singapore' });
+    await lost.handover.sendOff('hangzhou', 'singapore', goods, hearers);
+    expect(await countAt(lost, 'message')).toBe(ids.length);
+    expect(await countAt(lost, 'lane_entry')).toBe(1);
+  });
+
+  it('of one that takes over from another waits until that has ended', async () => {
+    await commit([offerOf()]);
+    const stuck = {
+      ...parts,
+      handovers: async (set: string) =>
+        (await parts.handovers(set)).map((each) => ({
+          ...each,
+          takeIn: () => Promise.reject(new Error('killed')),
+        })),
+    };
+    await expect(takeOver(stuck, { set: 'hangzhou' })).rejects.toThrow('killed');
+    const [first, second] = [...catalog.sets.values()];
+    if (!first || !second) throw new RangeError('too few');
+    const third = { ...second, id: 'virginia', number: 2 };
+    const sets = [{ ...first, status: 'fenced' as const }, second, third];
+    const table = compileRouteTable({
+      version: 2,
+      sets,
+      buckets: catalog.table.ranges,
+      pins: [],
+      health: {},
+    });
+    catalog = { ...catalog, table, sets: new Map(sets.map((set) => [set.id, set])) };
+    await expect(takeOver(parts, { set: 'singapore' })).rejects.toThrow('setway sets take-over hangzhou');
+    expect((await heir.handover.progress('singapore')).tenure.state).toBe('serving');
+  });
 });

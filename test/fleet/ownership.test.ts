@@ -50,23 +50,45 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ does: fc.constant('wait' as const), ms: fc.constantFrom(10, 100) }) },
 );
 
+/** The same, with SETs that are taken over and come back. */
+const stepOfLoss: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 29, arbitrary: step },
+  { weight: 4, arbitrary: fc.record({ does: fc.constant('take over' as const), mover, set }) },
+  { weight: 2, arbitrary: fc.record({ does: fc.constant('come back' as const), mover, set }) },
+);
+
+interface Lived {
+  /** Changes of owners. */
+  changes: number;
+  aborted: number;
+}
+
+async function live(steps: fc.Arbitrary<Step>, seed: number | undefined): Promise<Lived> {
+  const lived: Lived = { changes: 0, aborted: 0 };
+  const history = fc.array(steps, { minLength: 40, maxLength: 250 });
+  const property = fc.asyncProperty(history, async (given) => {
+    const world = openOwnershipWorld();
+    for (const each of given) await world.take(each);
+    lived.aborted += world.moves().filter(({ state }) => state === 'aborting').length;
+    await world.settle();
+    lived.changes += world.changes();
+    expect(world.violations).toEqual([]);
+    expect(Object.fromEntries(world.effects)).toEqual(Object.fromEntries(world.accepted));
+  });
+  await fc.assert(property, { numRuns: runs, ...(seed === undefined ? {} : { seed }) });
+  return lived;
+}
+
 describe('the ownership of buckets', () => {
   it.each([...keptSeeds, undefined])('holds in every history (seed %s)', async (seed) => {
-    let changes = 0;
-    let aborted = 0;
-    const history = fc.array(step, { minLength: 40, maxLength: 250 });
-    const property = fc.asyncProperty(history, async (steps) => {
-      const world = openOwnershipWorld();
-      for (const each of steps) await world.take(each);
-      aborted += world.moves().filter(({ state }) => state === 'aborting').length;
-      await world.settle();
-      changes += world.changes();
-      expect(world.violations).toEqual([]);
-      expect(Object.fromEntries(world.effects)).toEqual(Object.fromEntries(world.accepted));
-    });
-    await fc.assert(property, { numRuns: runs, ...(seed === undefined ? {} : { seed }) });
+    const { changes, aborted } = await live(step, seed);
     // The histories are worth something.
     expect(changes).toBeGreaterThan(runs / 2);
     expect(aborted).toBeGreaterThan(0);
+  });
+
+  it.each([1, 2])('holds while SETs are lost, taken over and come back (seed %s)', async (seed) => {
+    const { changes } = await live(stepOfLoss, seed);
+    expect(changes).toBeGreaterThan(runs / 2);
   });
 });

@@ -25,6 +25,15 @@ export class BucketBookInMemory {
     }
   }
 
+  closeAllBut(holdings: readonly Omit<Holding, 'set'>[]): void {
+    for (const [bucket, row] of this.rows) {
+      const isHeld = holdings.some(
+        ({ from, to, epoch }) => from <= bucket && bucket <= to && row.epoch >= epoch,
+      );
+      if (!isHeld) this.rows.set(bucket, { ...row, isOpen: false });
+    }
+  }
+
   /** One that was never given a bucket admits everything. */
   admits({ bucket, epoch }: { readonly bucket: number; readonly epoch: number }): boolean {
     const row = this.rows.get(bucket);
