@@ -10,7 +10,7 @@ import type { CatalogWriter } from '../shared/catalog/catalog-writer.ts';
 import type { Courier } from '../shared/delivery/courier.ts';
 import type { FleetParts } from '../shared/fleet/fleet.ts';
 import { comeBack } from '../shared/fleet/come-back.ts';
-import { takeOver } from '../shared/fleet/take-over.ts';
+import { takeOver, type TakeOverParts } from '../shared/fleet/take-over.ts';
 import { openSetHost, type SetHost } from '../shared/host/set-host.ts';
 import type { Register } from '../shared/host/register.ts';
 import { createRedisBuckets } from '../shared/idempotency/redis-buckets.ts';
@@ -188,6 +188,11 @@ function copiesOf({ settings }: World, { access }: Catalog): readonly Sql[] {
   return [...new Set([...others, ...firsts])].map((url) => databaseAt(url));
 }
 
+/** Its progress is in the log. */
+function toldTakeOver(world: World, set: string): TakeOverParts {
+  return createTakeOverParts(world, (line) => world.log({ set, takeOver: line }));
+}
+
 /** Services of the edge, given the links to the SETs. */
 export function createServices(world: World, link: (set: string) => SetLink): Services {
   const { settings, catalog, telemetry } = world;
@@ -201,11 +206,8 @@ export function createServices(world: World, link: (set: string) => SetLink): Se
     catalog,
     catalogWriter,
     fleet: fleetOf(world, catalogWriter),
-    comeBack: (set) =>
-      comeBack(
-        createTakeOverParts(world, (line) => world.log({ fleet: line })),
-        set,
-      ),
+    takeOver: (wish) => takeOver(toldTakeOver(world, wish.set), wish),
+    comeBack: (set) => comeBack(toldTakeOver(world, set), set),
     operators: settings.SETWAY_OPERATORS,
     moves: createMoveParts({ center, sealer: world.sealer, onWritten }),
     sealer: world.sealer,
@@ -378,10 +380,7 @@ export function createJobParts(
       const [center] = catalogDatabases;
       if (center) await writeJobRun(center, report).catch(() => undefined);
     },
-    async takeOver(set) {
-      const parts = createTakeOverParts(world, (line) => world.log({ set, takeOver: line }));
-      return takeOver(parts, { set });
-    },
+    takeOver: (set) => takeOver(toldTakeOver(world, set), { set }),
     fleet: fleetOf(world, createCatalogWriter({ center: centerOf(world), onWritten: async () => undefined })),
     spreadCatalog,
     moves: createMoveParts({

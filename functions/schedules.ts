@@ -1,6 +1,6 @@
 /**
  * Schedules: made, listed, paused, resumed, deleted. A schedule has one home SET that does not change with anybody's
- * health, as a lane has: two SETs with one schedule would publish twice.
+ * health, as a lane has: two SETs with one schedule would publish twice. A take-over moves it.
  */
 import { createHash } from 'node:crypto';
 import { cronFault, nextTimes } from '../shared/cron.ts';
@@ -23,6 +23,7 @@ import { authenticate } from './authenticate.ts';
 import { refuseBadCallback } from './callbacks.ts';
 import type { Door } from './door.ts';
 import { readJson } from './json-body.ts';
+import { askSets, foundNowhere, whereaboutsOf } from './look-up.ts';
 import { readPublishRequest } from './publish-request.ts';
 import {
   createScheduleDescription,
@@ -186,15 +187,17 @@ function change(
   };
 }
 
-/** A schedule never leaves the SET its id names. */
+/** The SET that its id names has it, or the one that took that over. */
 async function askKeeper<T>(
-  { catalog, clock, link }: Services,
+  services: Services,
   id: ScheduleId,
   ask: (keeper: SetLink) => Promise<T | undefined>,
 ): Promise<T | undefined> {
-  const { setNumber } = originOf(id);
-  const keeper = [...(await catalog.current()).sets.values()].find((set) => set.number === setNumber);
-  return keeper && withinMs(clock, patienceMs, ask(link(keeper.id)));
+  const { home, others } = await whereaboutsOf(id, services);
+  const atHome = await askSets(services, home, ask);
+  if (atHome.found[0]) return atHome.found[0].value;
+  const elsewhere = await askSets(services, others, ask);
+  return elsewhere.found[0]?.value ?? foundNowhere('schedule', atHome, elsewhere);
 }
 
 /** How many of the next times are shown. */

@@ -7,6 +7,7 @@ import type { FleetParts } from '../shared/fleet/fleet.ts';
 import type { MoveParts } from '../shared/fleet/move-buckets.ts';
 import type { Publisher } from '../shared/publish/publisher.ts';
 import type { Sealer } from '../shared/sealed.ts';
+import type { TakenOver, TakeOverWish } from '../shared/fleet/take-over.ts';
 import type { JobRun } from '../shared/store/job-runs.ts';
 import type { Platform } from '../shared/sets/place.ts';
 import type { SetLink } from '../shared/sets/set-link.ts';
@@ -21,6 +22,8 @@ export interface Services {
   readonly sealer: Sealer;
   /** The control plane of SETs. */
   readonly fleet: FleetParts;
+  /** Moves what a SET has not delivered to siblings, with its buckets. @throws the Problems of the take-over */
+  readonly takeOver: (wish: TakeOverWish) => Promise<TakenOver>;
   /** Gives a SET back to its hosts and its traffic. @throws Problem `conflict` with what is missing */
   readonly comeBack: (set: string) => Promise<void>;
   /** Owners whose keys may use it. */

@@ -18,6 +18,28 @@ export const retireRequest = z.strictObject({
   }),
 });
 
+export const takeOverRequest = z.strictObject({
+  by: z.array(setName).min(1).max(100).optional().meta({
+    description: 'Who gets it; without it, all that take new traffic, by their weights.',
+  }),
+  lanes: z.literal('open').optional().meta({
+    description:
+      'Of a SET whose database is away: they go on without what is left behind, whose order is given up. Without it they stay closed.',
+  }),
+});
+
+const takenOver = z
+  .object({
+    set: setName,
+    database: z.enum(['there', 'away']).meta({
+      description:
+        '`away`: it did not answer, and what it holds waits there: take over again when it is back.',
+    }),
+    moved: z.int().meta({ description: 'Messages that left it, or that others had copies of, now.' }),
+    heir: setName.meta({ description: 'Who got what has no lane.' }),
+  })
+  .meta({ id: 'TakenOver' });
+
 const lines = z.array(z.string());
 
 const reportSchema = z
@@ -135,6 +157,25 @@ export function moveSetDescription(action: keyof typeof meanings): Door['descrip
     },
   };
 }
+
+export const takeOverDescription: Door['description'] = {
+  ...one,
+  method: 'post',
+  path: '/v1/sets/{id}/take-over',
+  operationId: 'takeOverSet',
+  summary: 'Fence a SET and move what it has not delivered to siblings; safe to repeat',
+  request: {
+    ...one.request,
+    body: {
+      required: false,
+      content: { 'application/json': { schema: takeOverRequest, example: { by: ['frankfurt'] } } },
+    },
+  },
+  responses: {
+    200: described('Everything that could be moved is with others.', takenOver),
+    ...describedProblems(...problems, ...body, ...changing),
+  },
+};
 
 export const retireSetDescription: Door['description'] = {
   ...one,

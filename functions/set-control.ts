@@ -3,8 +3,8 @@
  * `manage` whose owner is named in SETWAY_OPERATORS: SETs belong to everybody, so no tenant may touch them. Credentials come
  * in with a creation and never go out.
  *
- * Answers come when it is done: a creation takes seconds, a retirement with a shovel up to two minutes. What the answer is
- * lost of can be asked for (`GET /v1/sets/{id}`) and done again.
+ * Answers come when it is done: a creation takes seconds, a retirement with a shovel up to two minutes, a take-over as long
+ * as its backlog. What the answer is lost of can be asked for (`GET /v1/sets/{id}`) and done again.
  */
 import { applySet } from '../shared/fleet/apply-set.ts';
 import { changeSet, moveSet } from '../shared/fleet/change-set.ts';
@@ -32,6 +32,8 @@ import {
   retireRequest,
   retireSetDescription,
   setPatch,
+  takeOverDescription,
+  takeOverRequest,
 } from './set-control-description.ts';
 
 export function setControlDoors(services: Services): readonly Door[] {
@@ -44,6 +46,7 @@ export function setControlDoors(services: Services): readonly Door[] {
     move(services, 'drain', 'draining'),
     activate(services),
     move(services, 'fence', 'fenced'),
+    takeOver(services),
     retire(services),
   ];
 }
@@ -136,6 +139,17 @@ function move(services: Services, action: 'drain' | 'fence', status: 'draining' 
       await authenticateOperator(request, services);
       await moveSet(services.fleet, parameter('id'), status);
       return answerJson(200, await reportSet(services.fleet, parameter('id')));
+    },
+  };
+}
+
+function takeOver(services: Services): Door {
+  return {
+    description: takeOverDescription,
+    async open({ request, parameter }) {
+      await authenticateOperator(request, services);
+      const { by, lanes } = readValue(await readFields(request), takeOverRequest);
+      return answerJson(200, await services.takeOver({ set: parameter('id'), by, lanes }));
     },
   };
 }

@@ -33,6 +33,14 @@ export type Inquiry = Pick<
 export function createInquiry({ set, stores, nudge }: InquiryParts): Inquiry {
   const everywhere = <T>(ask: (store: Store) => Promise<T>): Promise<T[]> => Promise.all(stores.map(ask));
   const keeperOf = (id: ScheduleId): Store | undefined => stores[originOf(id).shard % stores.length];
+  /** Where its id says, or, of one that was taken over, elsewhere. */
+  const ofKeeper = async <T>(id: ScheduleId, ask: (store: Store) => Promise<T | undefined>) => {
+    const keeper = keeperOf(id);
+    const atHome = keeper && (await ask(keeper));
+    if (atHome !== undefined) return atHome;
+    const elsewhere = await Promise.all(stores.filter((store) => store !== keeper).map(ask));
+    return elsewhere.find((answer) => answer !== undefined);
+  };
   return {
     async createSchedule(schedule) {
       const keeper = keeperOf(schedule.id);
@@ -41,13 +49,13 @@ export function createInquiry({ set, stores, nudge }: InquiryParts): Inquiry {
       nudge('schedule');
       return record;
     },
-    findSchedule: async (id) => keeperOf(id)?.findSchedule(id),
+    findSchedule: (id) => ofKeeper(id, (store) => store.findSchedule(id)),
     async listSchedules(owner) {
       const found = await everywhere((store) => store.listSchedules(owner));
       return found.flat();
     },
     async changeSchedule(change) {
-      const record = await keeperOf(change.id)?.changeSchedule(set, change);
+      const record = await ofKeeper(change.id, (store) => store.changeSchedule(set, change));
       nudge('schedule');
       return record;
     },

@@ -259,4 +259,34 @@ describe('a SET whose database is lost', () => {
     await allHeard([...kept, { id: plain, lane: '' }]);
     expect(await setway('activate', lost)).toContain(`${lost}: active`);
   }, 120_000);
+
+  test('its lanes go on without what is left behind, once an operator says so', async () => {
+    host = await startNodeHost({ ...settings, SETWAY_HOSTED_SETS: lost });
+    await setway('activate', lost, '--take-back');
+    const inLane = async (edge: NodeHost) => publish(edge, { body: {}, lane: 'user-9' });
+    const laneTakenBy = async (edge: NodeHost): Promise<Published> =>
+      until(15_000, async () => {
+        const { status, body } = await inLane(edge);
+        return status === 202 && body;
+      });
+    receiver.script(
+      '/stock',
+      Array.from({ length: 400 }, () => ({ status: 503 })),
+    );
+    const behind = await laneTakenBy(host);
+    expect(behind.set).toBe(lost);
+    database.become('closed');
+    await host.kill();
+    receiver.script('/stock', []);
+    await setway('take-over', lost);
+    expect((await inLane(others)).status).toBe(503);
+    expect(await setway('take-over', lost, '--lanes', 'open')).toContain('whatever its database still holds');
+    const after = await laneTakenBy(others);
+    await allHeard([{ id: after.id, lane: '' }]);
+    expect(effects()).not.toContain(behind.id);
+    database.become('open');
+    await setway('take-over', lost);
+    await allHeard([{ id: behind.id, lane: '' }]);
+    expect(await setway('activate', lost)).toContain(`${lost}: active`);
+  }, 120_000);
 });

@@ -117,6 +117,7 @@ export function openEdge(overrides: Partial<Services> = {}, links: Links = {}): 
     },
     sealer: createSealer([new Uint8Array(32)]),
     fleet: unaskedFleet,
+    takeOver: () => Promise.reject(new Error('not asked')),
     comeBack: () => Promise.reject(new Error('not asked')),
     operators: [],
     jobRuns: async () => [],

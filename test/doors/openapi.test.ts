@@ -91,6 +91,7 @@ describe('the OpenAPI document', () => {
       'post /v1/sets/{id}/drain',
       'post /v1/sets/{id}/fence',
       'post /v1/sets/{id}/retire',
+      'post /v1/sets/{id}/take-over',
       'post /v1/subscriptions',
       'post /v1/subscriptions/{name}/ack',
       'post /v1/subscriptions/{name}/extend',

@@ -66,6 +66,7 @@ describe.each(platforms)('SETs over HTTP on $name', (platform) => {
         ask('POST', '', wanted, client),
         ask('GET', '/frankfurt', undefined, client),
         ask('POST', '/frankfurt/drain', undefined, client),
+        ask('POST', '/frankfurt/take-over', {}, client),
         ask('POST', '/frankfurt/retire', {}, client),
         ask('PATCH', '/frankfurt', { weight: 0 }, client),
       ]);

@@ -160,7 +160,7 @@ export function openWorld(sql: Sql, store: Store, answers: readonly WebhookSays[
 
   const work = async ({ orderer, store: own, over }: Mortal): Promise<void> => {
     const claimed = await store.claim({ set, kind: 'order', limit: 100, leaseMs: 60_000 });
-    await Promise.race([orderer.work(own, claimed, 60_000), over]);
+    await Promise.race([orderer.work(own, claimed, systemClock.nowMs() + 60_000), over]);
   };
 
   const endLeases = async (): Promise<void> => {
