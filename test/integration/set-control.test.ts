@@ -70,7 +70,7 @@ describe.each(platforms)('SETs over HTTP on $name', (platform) => {
         ask('POST', '/frankfurt/retire', {}, client),
         ask('PATCH', '/frankfurt', { weight: 0 }, client),
       ]);
-      expect(answers.map(({ status }) => status)).toEqual([403, 403, 403, 403, 403]);
+      expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([403]));
     }
   });
 
