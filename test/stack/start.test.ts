@@ -30,12 +30,9 @@ interface Started {
   printed(text: string): Promise<void>;
 }
 
+const env = { ...ownServersOnly(), SETWAY_PORT_BASE: String(place.portBase), SETWAY_STACK_DIR: place.dir };
+
 function start(...args: readonly string[]): Started {
-  const env = {
-    ...ownServersOnly(),
-    SETWAY_PORT_BASE: String(place.portBase),
-    SETWAY_STACK_DIR: place.dir,
-  };
   const file = path.join(import.meta.dirname, 'start.ts');
   const child = spawn(process.execPath, [file, ...args], {
     cwd: repoDir,
@@ -102,7 +99,7 @@ test.skipIf(!hasCurl)(
 );
 
 test.skipIf(!hasCurl)(
-  'a second start, on Node, uses the data and the API key of the first',
+  'a second start, on Node, uses the data and the API key of the first, and the command line finds it',
   async () => {
     const setway = start('--node');
     await setway.printed('Stop: Ctrl-C');
@@ -110,6 +107,9 @@ test.skipIf(!hasCurl)(
     const { edge, node } = portsFrom(place.portBase);
     const line = (firstTimeline ?? '').replace(String(edge), String(node));
     expect(runLine(line)).toMatchObject({ state: 'CONFIRMED', set: 'hangzhou' });
+    const command = [path.join(import.meta.dirname, 'setway-here.ts'), 'sets', 'status', 'hangzhou'];
+    const status = execFileSync(process.execPath, command, { cwd: repoDir, env, encoding: 'utf8' });
+    expect(status).toContain('hangzhou (unit 1), active');
     expect(await interrupt(setway)).toEqual({ code: 0, left: [] });
   },
   deadlineMs,
