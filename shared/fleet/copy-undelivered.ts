@@ -1,4 +1,8 @@
-/** Copies the messages that wait for subscriptions of one SET into the databases of another, under their ids. */
+/**
+ * Copies the messages that wait for subscriptions of one SET into the databases of another, under their ids: for a shovel,
+ * so that the hosts there can tell what became of them. A take-over (take-over.ts) moves messages without the queues; a
+ * shovel also brings what is in no database, fast messages and those of native publishers, out of a SET that is not fenced.
+ */
 import type { SetEntry } from '../catalog/document.ts';
 import { fromUuid } from '../identifier.ts';
 import { shardOf } from '../message/shard.ts';
