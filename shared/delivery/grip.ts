@@ -9,7 +9,7 @@
  * What is known is one small read of each database, shared by all messages, and good for as long as nobody can have given
  * this host up meanwhile. A host that slept finds it too old and asks before it calls anybody: fenced, it calls no more;
  * serving at another epoch, copies of what has left are acked and not called. Nothing is asked per message, but for those
- * of before the last departure.
+ * of before the end of the day of the last departure, many at a time.
  *
  * What this cannot see is a fence of a moment ago, by an operator who takes over while the host lives: a call that
  * begins within `knownForMs` of it, or was on the wire, happens beside the sibling's. The webhook's guard recognises it.
@@ -125,7 +125,11 @@ export function createGrips({ set, books, clock, knownForMs }: GripParts): Grips
   };
 }
 
-/** From before the last departure. */
+/** From before the last departure, or of its day: the id of a keyed publish tells no more than the UTC day. */
 function isOld(id: MessageId, { lastLeftAtMs }: Footing): boolean {
-  return lastLeftAtMs !== undefined && mintedAtMs(id) <= lastLeftAtMs + clockSkewMs;
+  return lastLeftAtMs !== undefined && dayOf(mintedAtMs(id)) <= dayOf(lastLeftAtMs + clockSkewMs);
+}
+
+function dayOf(unixMs: number): number {
+  return Math.floor(unixMs / 86_400_000);
 }
