@@ -15,7 +15,7 @@
  * A message that is not confirmed in time, or refused, makes the channel suspect; if some time later it is still open,
  * or others were refused meanwhile, a new channel takes its place. RabbitMQ keeps with each channel what it knows of the
  * quorum queues behind it, and 3.10 can hold on to a leader whose node was killed: then every message for that queue is
- * refused on this channel for ever (seen after one kill in three). Where the queue is to blame, being full or without a
+ * refused on this channel for ever (seen after two of nine kills). Where the queue is to blame, being full or without a
  * leader, a new channel does not help: so each replacement in a row comes after twice the time of the last.
  */
 import type { ChannelModel, ConfirmChannel } from 'amqplib';
