@@ -219,6 +219,11 @@ export class Publisher {
     if (verdict === 'nack') this.#refuse();
   }
 
+  /** Looks through what is in flight: once per suspicion, not per call, since all calls time out when RabbitMQ is silent. */
+  #suspectFor(batch: Batch): void {
+    for (const [tag, slot] of this.#slots) if (slot.batch === batch) return this.#suspect(tag);
+  }
+
   #refuse(): void {
     this.#refused++;
     this.#suspect();
@@ -229,8 +234,7 @@ export class Publisher {
     this.#queue = this.#queue.filter((queued) => queued !== batch);
     for (let index = 0; index < batch.outcomes.length; index++) settle(batch, index, 'unknown');
     batch.messages = [];
-    const [unheard] = [...this.#slots].find(([, slot]) => slot.batch === batch) ?? [];
-    if (unheard !== undefined) this.#suspect(unheard);
+    if (this.#acquit === undefined) this.#suspectFor(batch);
   }
 
   #checkIdle(): void {
