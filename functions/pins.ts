@@ -8,6 +8,7 @@ import {
   type PinName,
 } from '../shared/catalog/pins.ts';
 import { Problem } from '../shared/problem.ts';
+import { pinName } from '../shared/sets/route-table.ts';
 import { answerJson } from './answer.ts';
 import { readFields, requireMatch, versionTag } from './catalog-resource.ts';
 import type { Door, Visit } from './door.ts';
@@ -35,7 +36,7 @@ function read(services: Services): Door {
       await authenticateOperator(visit.request, services);
       const { table } = await services.catalog.current();
       const name = nameOf(visit);
-      const set = table.pins.get(`${name.topic ?? ''}\0${name.key}`);
+      const set = table.pins.get(pinName(name.topic, name.key));
       if (set === undefined) throw noPin(name);
       return answerPin(200, { ...name, set });
     },

@@ -220,10 +220,12 @@ export function openSetHost(parts: SetHostParts): SetHost {
   };
 }
 
-/** Half of what is left when the last heartbeat was just before it was asked. */
+/** Half of what is left when the last heartbeat was just before it was asked; with nothing left it would be asked for ever. */
 function knownFor({ heartbeatMs, heartbeatExpiryMs }: SetHostTiming): number {
-  return Math.min(longestKnownMs, Math.max(0, heartbeatExpiryMs - heartbeatMs) / 2);
+  return Math.min(longestKnownMs, Math.max(leastKnownMs, (heartbeatExpiryMs - heartbeatMs) / 2));
 }
+
+const leastKnownMs = 500;
 
 const longestKnownMs = 10_000;
 

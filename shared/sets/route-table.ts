@@ -165,7 +165,7 @@ function isOpen(set: SetDefinition | undefined): boolean {
 }
 
 /** NUL cannot be part of a topic's name, so no key of one topic looks like another's. */
-function pinName(topic: string | undefined, key: string): string {
+export function pinName(topic: string | undefined, key: string): string {
   return `${topic ?? ''}\0${key}`;
 }
 
